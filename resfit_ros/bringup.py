@@ -1,0 +1,139 @@
+"""The graph, described once: which nodes, with which parameters and remappings.
+
+`launch/*.launch.py` turns a description into launch_ros actions; `resfit up|demo|...` turns the same
+description into supervised processes where no `launch` is installed.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from resfit_ros.core.errors import ConfigError, nearest
+from resfit_ros.core.parameters import NODE_PARAMETERS
+from resfit_ros.core.schema import from_mapping, hints, to_mapping
+
+
+NAMESPACE = "/resfit"
+BC_SECTION = "train_bc"  # settings of `resfit train-bc`
+ROBOT_SECTION = "robot"  # values every node that has such a parameter gets
+CONTROL_NODES = ("aggregator", "base_policy", "residual", "safety_filter", "episode_manager")
+# Robot-side names are relative in the nodes and mapped to where robots publish them.
+ROBOT_TOPICS = ("joint_states", "joint_command")
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One node: executable and node name are the same."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    remappings: tuple[tuple[str, str], ...] = ()
+    namespace: str = NAMESPACE
+
+    def parameter_file_text(self) -> str:
+        """The parameters as a ROS parameter file."""
+        path = f"{self.namespace}/{self.name}"
+        return yaml.safe_dump({path: {"ros__parameters": dict(self.parameters)}}, sort_keys=False)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A configuration file: the robot section, one section per node, and the base policy's training."""
+
+    path: Path
+    sections: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def robot(self) -> Mapping[str, Any]:
+        return self.sections.get(ROBOT_SECTION, {})
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        return tuple(self.robot["joint_names"])
+
+    def section(self, name: str) -> dict[str, Any]:
+        """A copy of a section, empty when the file has none."""
+        return dict(self.sections.get(name, {}))
+
+    def parameters(self, node: str, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Validated parameters of `node`: robot section, its own section, then `overrides`."""
+        cls = NODE_PARAMETERS[node]
+        known = hints(cls)
+        values = {k: v for k, v in self.robot.items() if k in known}
+        values |= self.section(node)
+        values |= overrides or {}
+        config = from_mapping(cls, values, f"{self.path}, section '{node}'")
+        # An empty list has no type in a parameter file; it is always a default.
+        return {k: v for k, v in to_mapping(config).items() if v != []}
+
+
+def load_config(path: Path) -> RunConfig:
+    """Reads and checks a configuration file.
+
+    Raises ConfigError naming the file, the section and the key that is wrong.
+    """
+    try:
+        sections = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
+        raise ConfigError(f"{path}: expected sections ('robot:', 'learner:', ...) with keys below them")
+    known = (ROBOT_SECTION, BC_SECTION, *NODE_PARAMETERS)
+    for name in sections:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section '{name}'; {nearest(name, known)}")
+    shared = {key for cls in NODE_PARAMETERS.values() for key in hints(cls)}
+    for key in sections.get(ROBOT_SECTION, {}):
+        if key not in shared:
+            raise ConfigError(
+                f"{path}, section '{ROBOT_SECTION}': unknown key '{key}'; {nearest(key, shared)}"
+            )
+    if "joint_names" not in sections.get(ROBOT_SECTION, {}):
+        raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
+    return RunConfig(path, sections)
+
+
+def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:
+    """Robot-side topics to their absolute names."""
+    names = [*ROBOT_TOPICS]
+    for block in config.robot.get("state", ()):
+        if block.startswith("pose/"):
+            names.append(f"{block.removeprefix('pose/')}_pose")
+    for camera in config.section("aggregator").get("camera_names", ()):
+        names.append(f"{camera}/image_raw")
+    if node == "sim_robot" and "camera/image_raw" not in names:
+        names.append("camera/image_raw")
+    if node not in ("aggregator", "safety_filter", "sim_robot"):
+        return ()
+    return tuple((name, f"/{name}") for name in names)
+
+
+def describe(
+    config: RunConfig,
+    nodes: Iterable[str],
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[NodeSpec, ...]:
+    """The nodes asked for, each with validated parameters.
+
+    overrides: node name to parameters that take precedence over the file's.
+    """
+    overrides = overrides or {}
+    specs = []
+    for node in nodes:
+        values = config.parameters(node, overrides.get(node))
+        if config.robot.get("timing") == "realtime" and "sim_robot" in nodes:
+            values["use_sim_time"] = True  # in lockstep nobody asks for the time
+        specs.append(NodeSpec(node, values, remappings(node, config)))
+    return tuple(specs)
+
+
+def with_timing(config: RunConfig, timing: str) -> RunConfig:
+    """The same configuration run in realtime or lockstep."""
+    robot = {**config.robot, "timing": timing}
+    return dataclasses.replace(config, sections={**config.sections, ROBOT_SECTION: robot})

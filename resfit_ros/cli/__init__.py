@@ -1,0 +1,1 @@
+"""The `resfit` command line: thin verbs over functions that scripts can call too."""

@@ -1,0 +1,199 @@
+"""`resfit demo`: the main job from nothing to a fine-tuned policy, resumable at every phase."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resfit_ros import graphs, phases
+from resfit_ros.bringup import BC_SECTION, RunConfig
+from resfit_ros.cli.console import console, progress_bar
+from resfit_ros.cli.film import make_film
+from resfit_ros.cli.report import plot_learning_curve, print_evaluation
+from resfit_ros.core.errors import ConfigError
+
+STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
+TASK = "bimanual_lift"
+BASE_EPISODES = 50  # of the first look at the base policy; the verdict comes at the end
+DEFAULT_DEMONSTRATIONS = 8
+
+
+@dataclass
+class DemoRun:
+    """A run directory and what has been done in it; saved after every phase."""
+
+    path: Path
+    seed: int
+    config_sha256: str
+    done: list[str] = field(default_factory=list)
+    wall_s: float = 0.0
+    results: dict[str, Any] = field(default_factory=dict)
+
+    def save(self) -> None:
+        """Atomically, so that a stop at any point leaves a readable state."""
+        values = {k: v for k, v in vars(self).items() if k != "path"}
+        partial = self.path / f".{STATE}.partial"
+        partial.write_text(json.dumps(values, indent=1) + "\n")
+        os.replace(partial, self.path / STATE)
+
+
+def run_demo(
+    config: RunConfig, seed: int, runs: Path, fresh: bool, steps: int | None, episodes: int
+) -> None:
+    """Runs every phase that is not done yet and ends with a table."""
+    learner = {"total_steps": steps} if steps else {}
+    identity = config.path.read_bytes() + json.dumps([learner, episodes]).encode()
+    run = _open_run(config, seed, runs, fresh, hashlib.sha256(identity).hexdigest())
+    job = _Job(config, run, learner, episodes)
+    for name in ("record", "train_base", "evaluate_base", "finetune", "evaluate", "pictures"):
+        if name in run.done:
+            continue
+        started = time.monotonic()
+        try:
+            getattr(job, name)()
+            run.done.append(name)
+        finally:
+            run.wall_s += time.monotonic() - started
+            run.save()
+    job.finish()
+
+
+def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: str) -> DemoRun:
+    latest = runs / LATEST
+    if not fresh and (latest / STATE).is_file() and not (latest / SUMMARY).exists():
+        state = json.loads((latest / STATE).read_text())
+        if state["seed"] == seed and state["config_sha256"] == identity:
+            run = DemoRun(latest.resolve(), **state)
+            done = ", ".join(run.done) or "nothing"
+            console.print(f"resuming {_shown(run.path)} (done so far: {done}); --fresh starts anew")
+            return run
+    path = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{TASK}-seed{seed}"
+    try:
+        (path / "config").mkdir(parents=True)
+        shutil.copy(config.path, path / "config" / "run.yaml")
+        _point_latest(latest, path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be made ({error}); choose another folder with --runs") from None
+    console.print(f"new run in {_shown(path)}")
+    run = DemoRun(path.resolve(), seed, identity)
+    run.save()
+    return run
+
+
+def _shown(path: Path) -> str:
+    """A path as short as it can be written from here."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _point_latest(latest: Path, path: Path) -> None:
+    partial = latest.with_name(f".{LATEST}.partial")
+    partial.unlink(missing_ok=True)
+    partial.symlink_to(path.name)
+    os.replace(partial, latest)
+
+
+class _Job:
+    """The phases of the demo on one run directory."""
+
+    def __init__(self, config: RunConfig, run: DemoRun, learner: dict[str, Any], episodes: int) -> None:
+        self.config, self.run, self.learner, self.episodes = config, run, learner, episodes
+        self.policy = run.path / graphs.POLICY
+        self.demos = run.path / graphs.DEMOS
+
+    def record(self) -> None:
+        wanted = self.config.section(BC_SECTION).get("demonstrations", DEFAULT_DEMONSTRATIONS)
+        with progress_bar("1 record demos") as on_progress:
+            tried = phases.record(
+                self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress
+            )
+        self.run.results["demonstrations"] = {"successes": wanted, "episodes": tried}
+
+    def train_base(self) -> None:
+        with progress_bar("2 train base policy") as on_progress:
+            self.run.results["bc"] = phases.train_base(
+                self.config, self.demos, self.policy, self.run.seed, on_progress
+            )
+
+    def _evaluate(self, title: str, actor: Path | None, name: str, episodes: int, first: int) -> dict:
+        run, result = self.run, self.run.path / name
+        bags = run.path / "bags" / result.stem
+        if bags.exists():
+            shutil.rmtree(bags)  # of an evaluation that was stopped: it starts over
+        with progress_bar(title) as on_progress:
+            return phases.evaluate(
+                self.config,
+                run.path,
+                self.policy,
+                actor,
+                result,
+                episodes,
+                graphs.scenes(run.seed, first),
+                run.seed,
+                on_progress,
+                bag_dir=bags,
+            )
+
+    def evaluate_base(self) -> None:
+        episodes = min(BASE_EPISODES, self.episodes)
+        result = self._evaluate(
+            "3 evaluate base", None, "base_evaluation.json", episodes, graphs.BASE_SCENES
+        )
+        self.run.results["first_look"] = result["arms"]["base"]
+
+    def finetune(self) -> None:
+        with progress_bar("4 fine-tune") as on_progress:
+            result = phases.finetune(
+                self.config,
+                self.run.path,
+                self.policy,
+                self.demos,
+                self.run.seed,
+                on_progress,
+                learner=self.learner,
+            )
+        self.run.results["finetune"] = vars(result)
+
+    def evaluate(self) -> None:
+        actor = self.run.path / graphs.CHECKPOINTS
+        self.run.results["evaluation"] = self._evaluate(
+            "5 evaluate both", actor, graphs.EVALUATION, self.episodes, graphs.FINAL_SCENES
+        )
+
+    def pictures(self) -> None:
+        evaluation, path = self.run.results["evaluation"], self.run.path
+        plot_learning_curve(path, evaluation, path / "learning_curve.png")
+        make_film(path / "bags" / Path(graphs.EVALUATION).stem, evaluation, path)
+
+    def finish(self) -> None:
+        run, results = self.run, self.run.results
+        arms, learnt = results["evaluation"]["arms"], results["finetune"]
+        summary = {
+            "task": TASK,
+            "seed": run.seed,
+            "base_success_rate": arms["base"]["success_rate"],
+            "finetuned_success_rate": arms["finetuned"]["success_rate"],
+            "eval_episodes": arms["base"]["episodes"],
+            "env_steps": learnt["env_steps"],
+            "gradient_updates": learnt["gradient_updates"],
+            "wall_s": round(run.wall_s, 1),
+            "steps_lost": learnt["steps_lost"],
+            "base_wilson_95": arms["base"]["wilson_95"],
+            "finetuned_wilson_95": arms["finetuned"]["wilson_95"],
+            "p_value": results["evaluation"]["p_value"],
+            "demonstrations": results["demonstrations"]["successes"],
+        }
+        (run.path / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+        print_evaluation(results["evaluation"])
+        console.print(
+            f"{summary['env_steps']} environment steps, {summary['gradient_updates']} gradient "
+            f"updates, {summary['steps_lost']} steps lost, {summary['wall_s']:.0f} s in all\n"
+            f"everything is in {_shown(run.path)}: summary.json, learning_curve.png, film.png, "
+            "before_after.gif"
+        )

@@ -1,0 +1,39 @@
+"""Demonstration bags as learning data."""
+
+from pathlib import Path
+
+from resfit_ros.core.errors import DataError
+from resfit_ros.core.types import Outcome, Segment
+from resfit_ros.data.read_bags import bag_paths, read_episodes
+from resfit_ros.policies.labelling import label_base_actions
+from resfit_ros.policies.protocol import BasePolicy
+
+
+def successful_segments(directory: Path, joint_count: int, state_dim: int | None = None) -> list[Segment]:
+    """One segment per successful episode without gaps.
+
+    Raises DataError when there is none.
+    """
+    episodes = list(read_episodes(bag_paths(directory), joint_count, state_dim))
+    whole = [
+        e.segments[0]
+        for e in episodes
+        if e.end.outcome is Outcome.SUCCESS
+        and len(e.segments) == 1
+        and len(e.segments[0]) == e.end.steps
+    ]
+    if not whole:
+        raise DataError(
+            f"{directory}: none of its {len(episodes)} episodes is a complete success; "
+            "record demonstrations that succeed"
+        )
+    return whole
+
+
+def load_demonstrations(directory: Path, policy: BasePolicy, execute_steps: int) -> list[Segment]:
+    """Successful episodes with base actions computed by `policy`, as it would have acted online."""
+    spec = policy.spec
+    return [
+        label_base_actions(segment, policy, execute_steps)
+        for segment in successful_segments(directory, len(spec.joint_names), spec.state_dim)
+    ]

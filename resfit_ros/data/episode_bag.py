@@ -1,0 +1,79 @@
+"""One rosbag2 (MCAP) per episode, written from serialised messages and synced when it ends."""
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from resfit_ros.core.errors import DataError
+from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
+
+BAG_VERSION = 9  # rosbag2 of Jazzy
+
+
+def peek_episode_id(serialised: bytes) -> int:
+    """The episode_id of one of our step messages, without decoding it.
+
+    All begin with std_msgs/Header and a uint64: CDR has 4 bytes of encapsulation, the stamp (8), the
+    frame id (length, characters with a final zero), padding to 8, then the number.
+    """
+    order = "<" if serialised[1] & 1 else ">"
+    (length,) = struct.unpack_from(f"{order}I", serialised, 12)
+    at = 12 + length  # from the end of the encapsulation
+    at += -at % 8
+    return struct.unpack_from(f"{order}Q", serialised, 4 + at)[0]
+
+
+def _free_name(path: Path) -> Path:
+    """`path`, or with a number behind it where a killed recorder left one: that is kept."""
+    candidate, count = path, 1
+    while candidate.exists():
+        candidate, count = path.with_name(f"{path.name}-{count}"), count + 1
+    return candidate
+
+
+def bag_name(episode_id: int) -> str:
+    """Directory name of an episode's bag."""
+    return f"episode_{episode_id:06d}"
+
+
+class EpisodeBag:
+    """An open bag; it lies under `.partial/` until it is closed, synced and whole."""
+
+    def __init__(self, directory: Path, episode_id: int, namespace: str) -> None:
+        self.path = directory / bag_name(episode_id)
+        self._partial = _free_name(directory / ".partial" / bag_name(episode_id))
+        if self.path.exists():
+            raise DataError(f"{self.path}: exists already; choose an empty bag_dir")
+        self._partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._writer = Writer(self._partial, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+            self._writer.open()
+        except OSError as error:
+            raise DataError(f"{self._partial}: cannot be written ({error})") from error
+        self._connections: dict[str, Any] = {
+            topic: self._writer.add_connection(
+                f"{namespace}/{topic}", type_name(message), typestore=typestore()
+            )
+            for topic, message in EPISODE_TOPICS.items()
+        }
+        self.messages = 0
+
+    def write(self, topic: str, received_ns: int, serialised: bytes) -> None:
+        """Appends a serialised message of `topic` (a key of EPISODE_TOPICS)."""
+        self._writer.write(self._connections[topic], received_ns, serialised)
+        self.messages += 1
+
+    def close(self, about: dict[str, str]) -> Path:
+        """Writes `about` into the bag's metadata, syncs it to disk and gives it its final name."""
+        for key, value in about.items():
+            self._writer.set_custom_data(key, value)
+        self._writer.close()
+        for file in [*self._partial.iterdir(), self._partial]:
+            handle = os.open(file, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+        self._partial.rename(self.path)
+        return self.path

@@ -1,0 +1,152 @@
+"""Bag files to the same values the live topics give, and on to learning data."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from resfit_ros.core.errors import DataError
+from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
+from resfit_ros.core.types import (
+    Action,
+    EpisodeEnded,
+    Executed,
+    Mode,
+    Observation,
+    Outcome,
+    Reason,
+    SafetyState,
+)
+from resfit_ros.data.interfaces import type_name, typestore
+
+StepMessage = Observation | Action | Executed | EpisodeEnded
+EVENT_ENDED = 1
+
+
+def _stamp_ns(message) -> int:
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+
+
+def _observation(m) -> Observation:
+    return Observation(
+        stamp_ns=_stamp_ns(m),
+        episode_id=m.episode_id,
+        step=m.step,
+        state=m.state,
+        images=tuple(i.data.reshape(i.height, i.width, 3) for i in m.images),
+        source_ages_s=tuple(m.source_ages_s.tolist()),
+        source_id=m.source_id,
+    )
+
+
+def _action(m) -> Action:
+    return Action(
+        stamp_ns=_stamp_ns(m),
+        episode_id=m.episode_id,
+        step=m.step,
+        base=m.base,
+        residual=m.residual,
+        command=m.command,
+        chunk_phase=m.chunk_phase,
+        actor_version=m.actor_version,
+        mode=Mode(m.mode),
+        source_id=m.source_id,
+    )
+
+
+def _executed(m) -> Executed:
+    return Executed(
+        stamp_ns=_stamp_ns(m),
+        episode_id=m.episode_id,
+        step=m.step,
+        action=m.action,
+        safety_state=SafetyState(m.safety_state),
+        reasons=Reason(m.reasons),
+        tainted=m.tainted,
+        source_id=m.source_id,
+    )
+
+
+def _episode(m) -> EpisodeEnded | None:
+    if m.event != EVENT_ENDED:
+        return None
+    outcome = Outcome(m.outcome)
+    return EpisodeEnded(_stamp_ns(m), m.episode_id, outcome, m.steps, m.scene_seed, m.labelled_by)
+
+
+DECODERS = {
+    type_name("Observation"): _observation,
+    type_name("Action"): _action,
+    type_name("ExecutedAction"): _executed,
+    type_name("Episode"): _episode,
+}
+
+
+def bag_paths(directory: Path) -> list[Path]:
+    """Finished episode bags below `directory`, in order; `directory` may be a bag itself."""
+    if (directory / "metadata.yaml").is_file():
+        return [directory]
+    if not directory.is_dir():
+        raise DataError(f"{directory}: no such directory")
+    bags = [p.parent for p in directory.glob("*/metadata.yaml") if not p.parent.name.startswith(".")]
+    if not bags:
+        raise DataError(f"{directory}: holds no bags; record some with 'resfit record'")
+    return sorted(bags)
+
+
+def read_messages(path: Path) -> Iterator[StepMessage]:
+    """The step messages of one bag, in recorded order.
+
+    Raises DataError when it is not a bag, or holds none of our topics.
+    """
+    try:
+        with AnyReader([path], default_typestore=typestore()) as reader:
+            ours: list[Connection] = [c for c in reader.connections if c.msgtype in DECODERS]
+            missing = set(DECODERS) - {c.msgtype for c in ours}
+            if missing:
+                raise DataError(
+                    f"{path}: has no topic of type {', '.join(sorted(missing))}; "
+                    "record it with the recorder node"
+                )
+            for connection, _, raw in reader.messages(connections=ours):
+                value = DECODERS[connection.msgtype](reader.deserialize(raw, connection.msgtype))
+                if value is not None:
+                    yield value
+    except DataError:
+        raise
+    except Exception as error:  # rosbags raises many kinds for a damaged file
+        raise DataError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
+
+
+def read_episodes(
+    paths: Sequence[Path], joint_count: int, state_dim: int | None = None
+) -> Iterator[AssembledEpisode]:
+    """Every episode of the bags, through the assembler that the learner uses live.
+
+    Raises DataError when a bag is of another robot.
+    """
+    for path in paths:
+        assembler = TransitionAssembler(joint_count)
+        for message in read_messages(path):
+            _check(path, message, joint_count, state_dim)
+            yield from assembler.add(message)
+        yield from assembler.flush()
+
+
+def _check(path: Path, message: StepMessage, joint_count: int, state_dim: int | None) -> None:
+    if isinstance(message, Observation):
+        if state_dim is not None and message.state.shape != (state_dim,):
+            raise DataError(
+                f"{path}: states have {message.state.size} numbers, expected {state_dim}; "
+                "it is a bag of another robot or another state layout"
+            )
+        return
+    if isinstance(message, Action | Executed):
+        vector = message.base if isinstance(message, Action) else message.action
+        if np.shape(vector) != (joint_count,):
+            raise DataError(
+                f"{path}: actions have {np.size(vector)} joints, expected {joint_count}; "
+                "it is a bag of another robot"
+            )

@@ -1,0 +1,133 @@
+"""The graphs people run: which nodes each needs, and how the run directory is wired into them."""
+
+from pathlib import Path
+from typing import Any
+
+from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
+
+DEMOS, FINETUNE_BAGS, EVALUATION_BAGS = "bags/demos", "bags/finetune", "bags/evaluation"
+POLICY, CHECKPOINTS = "base_policy", "checkpoints"
+EVALUATION = "evaluation.json"
+
+Overrides = dict[str, dict[str, Any]]
+
+# Scene seeds of the phases must not meet: evaluation scenes are never seen in training.
+RECORD_SCENES, FINETUNE_SCENES, BASE_SCENES, FINAL_SCENES = 0, 100_000, 500_000, 700_000
+SCENES_PER_SEED = 1_000_000
+
+
+def scenes(seed: int, first: int) -> int:
+    """First scene seed of a phase for a run's seed."""
+    return seed * SCENES_PER_SEED + first
+
+
+def _with_robot(config: RunConfig, nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
+    return (*nodes, "sim_robot") if simulate else nodes
+
+
+def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -> tuple[NodeSpec, ...]:
+    manager = overrides.setdefault("episode_manager", {})
+    manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
+    return describe(config, nodes, overrides)
+
+
+def record_graph(
+    config: RunConfig, bag_dir: Path, seed: int, first_episode_id: int = 1, policy: str = "expert"
+) -> tuple[NodeSpec, ...]:
+    """The scripted expert in the place of the base policy, recorded; simulation only."""
+    overrides: Overrides = {
+        "base_policy": {"policy": policy, "execute_steps": 1, "seed": seed},
+        "residual": {"enabled": False, "execute_steps": 1},
+        "episode_manager": {
+            "auto_start": True,
+            "scene_seed": scenes(seed, RECORD_SCENES),
+            "first_episode_id": first_episode_id,
+        },
+        "recorder": {"bag_dir": str(bag_dir)},
+    }
+    return _describe(config, _with_robot(config, (*CONTROL_NODES, "recorder"), True), overrides)
+
+
+def finetune_graph(
+    config: RunConfig,
+    run_dir: Path,
+    policy_path: Path,
+    demo_dir: Path | None,
+    seed: int,
+    first_episode_id: int = 1,
+    simulate: bool = True,
+    learner: dict[str, Any] | None = None,
+) -> tuple[NodeSpec, ...]:
+    """Base policy, residual, learner and recorder: learning while the robot works."""
+    overrides: Overrides = {
+        "base_policy": {"policy_path": str(policy_path)},
+        "residual": {
+            "policy_path": str(policy_path),
+            "explore": True,
+            "seed": seed,
+            "exploration_correlation": config.section("learner").get("exploration_correlation", 0.8),
+        },
+        "learner": {
+            "run_dir": str(run_dir),
+            "policy_path": str(policy_path),
+            "demo_dir": str(demo_dir) if demo_dir else "",
+            "execute_steps": config.parameters("base_policy")["execute_steps"],
+            "seed": seed,
+        }
+        | (learner or {}),
+        "episode_manager": {
+            "auto_start": True,
+            "wait_for_learner": True,
+            "scene_seed": scenes(seed, FINETUNE_SCENES) if simulate else -1,
+            "first_episode_id": first_episode_id,
+        },
+        "recorder": {"bag_dir": str(run_dir / FINETUNE_BAGS)},
+    }
+    nodes = (*CONTROL_NODES, "recorder", "learner")
+    return _describe(config, _with_robot(config, nodes, simulate), overrides)
+
+
+def evaluate_graph(
+    config: RunConfig,
+    policy_path: Path,
+    actor_path: Path | None,
+    result_path: Path,
+    bag_dir: Path | None,
+    episodes: int,
+    first_scene: int,
+    seed: int,
+    simulate: bool = True,
+) -> tuple[NodeSpec, ...]:
+    """Base against base + residual, interleaved on the same scenes; base alone without an actor."""
+    arms = ["base"] + (["finetuned"] if actor_path else [])
+    residual: dict[str, Any] = {"policy_path": str(policy_path), "enabled": False, "explore": False}
+    overrides: Overrides = {
+        "base_policy": {"policy_path": str(policy_path)},
+        "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
+        "evaluator": {
+            "result_path": str(result_path),
+            "arms": arms,
+            "episodes": episodes,
+            "scene_seed": first_scene,
+            "seed": seed,
+        },
+        "episode_manager": {"auto_start": False},
+    }
+    nodes: tuple[str, ...] = (*CONTROL_NODES, "evaluator")
+    if bag_dir is not None:
+        overrides["recorder"] = {"bag_dir": str(bag_dir)}
+        nodes = (*nodes, "recorder")
+    return _describe(config, _with_robot(config, nodes, simulate), overrides)
+
+
+def deploy_graph(
+    config: RunConfig, policy_path: Path, actor_path: Path | None, simulate: bool = True
+) -> tuple[NodeSpec, ...]:
+    """The control path alone: base policy, and the residual of a checkpoint when one is given."""
+    residual: dict[str, Any] = {"policy_path": str(policy_path), "enabled": actor_path is not None}
+    overrides: Overrides = {
+        "base_policy": {"policy_path": str(policy_path)},
+        "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
+        "episode_manager": {"auto_start": simulate},
+    }
+    return _describe(config, _with_robot(config, CONTROL_NODES, simulate), overrides)

@@ -1,0 +1,1 @@
+"""Sample-efficient off-policy residual reinforcement learning in torch; no ROS."""

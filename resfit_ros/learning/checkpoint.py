@@ -1,0 +1,185 @@
+"""Checkpoints: written beside, synced, hashed, renamed; a damaged one is passed over for the one before."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from resfit_ros.core.errors import DataError
+from resfit_ros.core.normalize import Normaliser
+from resfit_ros.learning.trainer import Trainer
+from resfit_ros.learning.weights import ActorPolicy, load_actor, pack, sha256
+
+STATE, ACTOR, MANIFEST = "training.safetensors", "actor.safetensors", "checkpoint.json"
+KEPT = 3
+MODULES = ("actor", "average_actor", "critic", "target_critic")
+OPTIMISERS = ("actor_optimiser", "critic_optimiser")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """Everything of the agent that is a tensor, by a flat name."""
+    agent, flat = trainer.agent, {}
+    for name in MODULES:
+        for key, value in getattr(agent, name).state_dict().items():
+            flat[f"{name}/{key}"] = value
+    for name in OPTIMISERS:
+        for index, slots in getattr(agent, name).state_dict()["state"].items():
+            for key, value in slots.items():
+                flat[f"{name}/{index}/{key}"] = torch.as_tensor(value)
+    flat["generator"] = agent.generator.get_state()
+    return {k: v.detach().cpu().contiguous().clone() for k, v in flat.items()}
+
+
+def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) -> Path:
+    """Writes `directory`/step-N; `about` (JSON) tells what it belongs to. Returns its path.
+
+    Raises DataError when it cannot be written (disk full); older checkpoints stay as they are.
+    """
+    name = f"step-{trainer.env_steps:08d}-{trainer.agent.critic_updates:08d}"
+    final, scratch = directory / name, directory / f".{name}.partial"
+    files = {STATE: save(_tensors(trainer)), ACTOR: pack(trainer.agent.average_actor)}
+    manifest = {
+        "env_steps": trainer.env_steps,
+        "critic_updates": trainer.agent.critic_updates,
+        "actor_updates": trainer.agent.actor_updates,
+        "residual_scale": trainer.config.residual_scale,
+        "normaliser": trainer.normaliser.to_dict(),
+        "rng": trainer.rng.bit_generator.state,
+        "sha256": {name: sha256(data) for name, data in files.items()},
+        "about": about,
+    }
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        for file_name, data in files.items():
+            _write_synced(scratch / file_name, data)
+        _write_synced(scratch / MANIFEST, json.dumps(manifest, indent=1).encode())
+        _sync_directory(scratch)
+        if final.exists():
+            _remove(final)
+        scratch.rename(final)
+        _sync_directory(directory)
+    except OSError as error:
+        raise DataError(f"{final}: checkpoint not written ({error}); free some disk space") from error
+    for old in checkpoints(directory)[KEPT:]:
+        _remove(old)
+    return final
+
+
+def _remove(directory: Path) -> None:
+    for file in directory.iterdir():
+        file.unlink()
+    directory.rmdir()
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """Finished checkpoints, newest first."""
+    return sorted(directory.glob("step-*"), reverse=True) if directory.is_dir() else []
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Manifest and file contents; raises DataError when anything is damaged."""
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        files = {name: (path / name).read_bytes() for name in (STATE, ACTOR)}
+        for name, data in files.items():
+            if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
+                raise DataError(f"{path / name}: the hash does not match; the file is damaged")
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not a readable checkpoint ({error})") from None
+    return manifest, files
+
+
+def _require_same(manifest: dict[str, Any], normaliser: Normaliser, path: Path) -> None:
+    theirs = Normaliser.from_dict(manifest["normaliser"])
+    if theirs.sha256 != normaliser.sha256:
+        raise DataError(
+            f"{path}: made for normaliser {theirs.sha256[:12]}, the base policy has "
+            f"{normaliser.sha256[:12]}; use the base policy it was trained with"
+        )
+
+
+def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
+    """Puts the checkpoint's state into `trainer` and returns its manifest."""
+    manifest, files = _read(path)
+    _require_same(manifest, trainer.normaliser, path)
+    try:
+        flat = load(files[STATE])
+        agent = trainer.agent
+        for name in MODULES:
+            getattr(agent, name).load_state_dict(_below(flat, name))
+        for name in OPTIMISERS:
+            _restore_optimiser(getattr(agent, name), _below(flat, name))
+        agent.generator.set_state(flat["generator"])
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise DataError(
+            f"{path}: does not fit the configured networks ({error}); use the configuration it was "
+            "trained with"
+        ) from None
+    agent.critic_updates = manifest["critic_updates"]
+    agent.actor_updates = manifest["actor_updates"]
+    trainer.rng.bit_generator.state = manifest["rng"]
+    return manifest
+
+
+def _below(flat: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {k[len(name) + 1 :]: v for k, v in flat.items() if k.startswith(f"{name}/")}
+
+
+def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: dict[str, torch.Tensor]) -> None:
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in flat.items():
+        index, slot = key.split("/")
+        state.setdefault(int(index), {})[slot] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+
+
+def restore_newest(directory: Path, trainer: Trainer) -> tuple[Path | None, list[str]]:
+    """Restores the newest valid checkpoint; returns it (None: there is none) and what was wrong
+    with those passed over."""
+    problems = []
+    for path in checkpoints(directory):
+        try:
+            restore(path, trainer)
+            return path, problems
+        except DataError as error:
+            problems.append(str(error))
+    return None, problems
+
+
+def load_run_actor(path: Path, normaliser: Normaliser | None) -> tuple[ActorPolicy, float]:
+    """(averaged actor, residual scale) of a checkpoint, or of the newest valid one below `path`."""
+    candidates = [path] if (path / MANIFEST).is_file() else checkpoints(path)
+    if not candidates:
+        raise DataError(f"{path}: no checkpoint there; fine-tune first with 'resfit finetune'")
+    if normaliser is None:
+        raise DataError(f"{path}: an actor needs its base policy; set policy_path")
+    problems = []
+    for candidate in candidates:
+        try:
+            manifest, files = _read(candidate)
+            _require_same(manifest, normaliser, candidate)
+            actor = load_actor(files[ACTOR], manifest["sha256"][ACTOR], normaliser)
+            return actor, float(manifest["residual_scale"])
+        except DataError as error:
+            problems.append(str(error))
+    raise DataError("; ".join(problems))

@@ -1,0 +1,202 @@
+"""Resets, starts, labels and ends episodes, and holds the next one back while the learner is behind."""
+
+from builtin_interfaces.msg import Time
+from std_srvs.srv import Trigger
+
+from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal
+from resfit_ros.core.parameters import EpisodeParameters
+from resfit_ros.core.types import EpisodeEnded, Outcome
+from resfit_ros.msg import Episode, Label, LearnerStatus
+from resfit_ros.msg import Observation as ObservationMsg
+from resfit_ros.ros.convert import episode_to_msg, to_ns
+from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
+from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
+from resfit_ros.srv import Label as LabelService
+from resfit_ros.srv import ResetScene, StartEpisode
+
+POLL_S = 0.1
+SETTLE_S = 1.0  # after the last node appeared, for its subscriptions to be matched
+RESET_TIMEOUT_S = 60.0
+
+
+class EpisodeManager(ResfitNode[EpisodeParameters]):
+    """The only node that decides when an episode begins and ends."""
+
+    def __init__(self) -> None:
+        super().__init__("episode_manager")
+        p = self.params
+        self._machine = EpisodeMachine(p.max_steps, p.first_episode_id)
+        self._learner: LearnerStatus | None = None
+        self._last_end = 0  # id of the newest ended episode
+        self._complete_since_ns: int | None = None
+        self._wanted = p.auto_start  # an episode should be started as soon as possible
+        self._wanted_seed: int | None = None
+        self._reset_began_ns = 0
+        self._outcomes = dict.fromkeys(Outcome, 0)
+        self._publisher = self.create_publisher(Episode, "episode", EPISODES)
+        self.create_subscription(ObservationMsg, "observation", self._on_observation, STEPS)
+        self.create_subscription(Label, "label_event", self._on_label_event, STEPS)
+        self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
+        self._reset = self.create_client(ResetScene if p.seeded_reset else Trigger, "reset_scene")
+        self.create_service(Trigger, "reset", self._on_reset)
+        self.create_service(LabelService, "label", self._on_label)
+        self.create_service(StartEpisode, "start_episode", self._on_start)
+        self.every(POLL_S, self._poll)
+        self.report(OK, "idle")
+
+    def figures(self) -> dict[str, object]:
+        """Key figures for /diagnostics."""
+        counts = {o.name.lower(): n for o, n in self._outcomes.items() if o is not Outcome.NONE}
+        m = self._machine
+        return {"state": m.state.value, "episode": m.episode_id, "step": m.steps} | counts
+
+    # -- starting ---------------------------------------------------------------------------
+
+    def _seed_of_next(self) -> int:
+        base = self.params.scene_seed
+        return base if base < 0 else base + self._machine.episode_id + 1
+
+    def _poll(self) -> None:
+        if self._machine.state is EpisodeState.RESETTING:
+            waited_s = (self.now_ns() - self._reset_began_ns) * 1e-9
+            if waited_s > RESET_TIMEOUT_S:
+                self._machine.reset_failed()
+                self.report(WARN, f"reset service gave no answer in {RESET_TIMEOUT_S:g} s")
+        self._start_if_possible()
+
+    def _start_if_possible(self) -> None:
+        if not self._wanted or self._machine.state is not EpisodeState.IDLE:
+            return
+        obstacle = self._obstacle()
+        if obstacle:
+            self.report(OK, f"waiting: {obstacle}")
+            return
+        seed = self._seed_of_next() if self._wanted_seed is None else self._wanted_seed
+        self._machine.request_start(seed)
+        self._wanted, self._wanted_seed = self.params.auto_start, None
+        self._reset_began_ns = self.now_ns()
+        request = ResetScene.Request(seed=seed) if self.params.seeded_reset else Trigger.Request()
+        self._reset.call_async(request).add_done_callback(self._on_reset_done)
+        self.report(OK, "resetting the scene")
+
+    def _obstacle(self) -> str | None:
+        """Why the next episode cannot start yet."""
+        if self._complete_since_ns is None:
+            missing = set(self.params.wait_for_nodes) - set(self.get_node_names())
+            if missing:
+                return f"nodes not up yet: {', '.join(sorted(missing))}"
+            self._complete_since_ns = self.now_ns()
+        if (self.now_ns() - self._complete_since_ns) * 1e-9 < SETTLE_S:
+            return "connections settle"
+        if not self._reset.service_is_ready():
+            return f"reset service {self._reset.srv_name} is not available"
+        return self._learner_obstacle() if self.params.wait_for_learner else None
+
+    def _learner_obstacle(self) -> str | None:
+        status = self._learner
+        if status is None or status.phase == LearnerStatus.PHASE_WAITING:
+            return "the learner is not ready"
+        if status.phase == LearnerStatus.PHASE_DONE:
+            return "the learner has finished"
+        if status.last_episode_id < self._last_end:
+            return "the learner has not taken the last episode in"
+        if status.owed_updates > self.params.max_owed_updates:
+            return f"the learner owes {status.owed_updates} updates"
+        return None
+
+    def _on_reset_done(self, future) -> None:
+        response = future.result()
+        if response is None or not response.success:
+            self._machine.reset_failed()
+            why = response.message if response is not None else "no answer"
+            self.report(WARN, f"reset failed: {why}; correct the cause and reset again")
+            return
+        if self._machine.state is not EpisodeState.RESETTING:
+            return
+        stamp: Time | None = getattr(response, "stamp", None)
+        start_ns = to_ns(stamp) if stamp is not None else self.stamp_ns()
+        started = self._machine.reset_done(start_ns)
+        self._publisher.publish(episode_to_msg(started))
+        self.report(OK, f"episode {started.episode_id} is running")
+
+    # -- running and ending -----------------------------------------------------------------
+
+    def _on_observation(self, m: ObservationMsg) -> None:
+        ended = self._machine.on_observation(m.episode_id, m.step, to_ns(m.header.stamp))
+        if ended is not None:
+            self._finish(ended)
+
+    def _finish(self, ended: EpisodeEnded) -> None:
+        self._publisher.publish(episode_to_msg(ended))
+        self._last_end = ended.episode_id
+        self._outcomes[ended.outcome] += 1
+        self.report(OK, f"episode {ended.episode_id} ended: {ended.outcome.name.lower()}")
+        self._start_if_possible()
+
+    def _on_learner(self, message: LearnerStatus) -> None:
+        self._learner = message
+        self._start_if_possible()
+
+    def _label(self, outcome: int, stamp_ns: int, by: str) -> Refusal | None:
+        try:
+            verdict = self._machine.on_label(Outcome(outcome), stamp_ns, by)
+        except ValueError:
+            return Refusal(f"{outcome} is not an outcome; see Episode.OUTCOME_*")
+        if isinstance(verdict, EpisodeEnded):
+            self._finish(verdict)
+        return verdict if isinstance(verdict, Refusal) else None
+
+    def _on_label_event(self, message: Label) -> None:
+        stamp_ns = to_ns(message.header.stamp) or self.stamp_ns()
+        refusal = self._label(message.outcome, stamp_ns, message.labelled_by)
+        if refusal is not None:
+            self.report(WARN, f"label of {message.labelled_by} refused: {refusal.reason}")
+
+    # -- services ---------------------------------------------------------------------------
+
+    def _on_label(self, request: LabelService.Request, response: LabelService.Response):
+        # A press counts for what the robot showed then: the newest observation.
+        stamp_ns = self._machine.newest_stamp_ns
+        refusal = self._label(request.outcome, stamp_ns, request.labelled_by or "label service")
+        response.success = refusal is None
+        response.message = refusal.reason if refusal else "labelled"
+        return response
+
+    def _on_reset(self, _request: Trigger.Request, response: Trigger.Response):
+        if self._machine.state is EpisodeState.RESETTING:
+            response.message = "refused: a reset is already under way; wait for it to finish"
+            return response
+        aborted = self._machine.abort("reset service")
+        self._wanted = True
+        if aborted is not None:
+            self._finish(aborted)
+        else:
+            self._start_if_possible()
+        response.success = True
+        response.message = self._started_or_waiting(aborted)
+        return response
+
+    def _started_or_waiting(self, aborted: EpisodeEnded | None) -> str:
+        before = f"episode {aborted.episode_id} aborted; " if aborted else ""
+        if self._machine.state is EpisodeState.RESETTING:
+            return f"{before}resetting for episode {self._machine.episode_id + 1}"
+        return f"{before}the next one starts when possible: {self._obstacle()}"
+
+    def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response):
+        if self._machine.state is not EpisodeState.IDLE or (self._wanted and not self.params.auto_start):
+            response.message = f"refused: episode {self._machine.episode_id} is not finished"
+            return response
+        self._wanted, self._wanted_seed = True, request.scene_seed if request.scene_seed >= 0 else None
+        response.success, response.episode_id = True, self._machine.episode_id + 1
+        self._start_if_possible()
+        response.message = self._started_or_waiting(None)
+        return response
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run resfit_ros episode_manager`."""
+    return run_node(EpisodeManager, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

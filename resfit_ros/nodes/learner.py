@@ -1,0 +1,223 @@
+"""Learns the residual from the message stream and sends actor weights to the robot."""
+
+import dataclasses
+import json
+import threading
+from pathlib import Path
+
+import torch
+from std_srvs.srv import SetBool, Trigger
+
+from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.parameters import LearnerParameters
+from resfit_ros.core.transitions import TransitionAssembler
+from resfit_ros.core.types import EpisodeEnded, LearnerPhase
+from resfit_ros.data.demonstrations import load_demonstrations
+from resfit_ros.data.read_bags import bag_paths, read_episodes
+from resfit_ros.learning.checkpoint import restore_newest
+from resfit_ros.learning.trainer import Trainer
+from resfit_ros.learning.weights import sha256
+from resfit_ros.learning.worker import LearnerWorker, Progress, PublishedActor
+from resfit_ros.msg import Action, ActorWeights, Episode, ExecutedAction, LearnerStatus, Observation
+from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
+from resfit_ros.ros.convert import (
+    action_from_msg,
+    episode_from_msg,
+    executed_from_msg,
+    header,
+    observation_from_msg,
+)
+from resfit_ros.ros.node import ERROR, OK, WARN, ResfitNode, run_node
+from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
+
+STATUS_PERIOD_S = 0.05
+TENSORBOARD_PERIOD_S = 1.0
+BAGS, CHECKPOINTS = "bags/finetune", "checkpoints"
+
+
+class Learner(ResfitNode[LearnerParameters]):
+    """Message stream to transitions to updates; the training itself runs in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("learner")
+        p = self.params
+        torch.set_num_threads(p.threads)
+        if p.device != "cpu" and not torch.cuda.is_available():
+            raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
+        self._run_dir = Path(p.run_dir)
+        policy = ChunkPolicy(Path(p.policy_path))
+        self._trainer = Trainer(p.learning, policy.normaliser, p.device)
+        self._normaliser_sha256 = policy.normaliser.sha256
+        if p.demo_dir:
+            self._trainer.add_demonstrations(
+                load_demonstrations(Path(p.demo_dir), policy, p.execute_steps)
+            )
+        about = {
+            "base_policy_sha256": policy_sha256(Path(p.policy_path)),
+            "joint_names": list(p.joint_names),
+        }
+        self._worker = LearnerWorker(
+            self._trainer, self._run_dir / CHECKPOINTS, about, p.checkpoint_every_s, self._keep_actor
+        )
+        self._resume(policy)
+        self._assembler = TransitionAssembler(len(p.joint_names))
+        self._fresh_actor: PublishedActor | None = None
+        self._actor_lock = threading.Lock()
+        self._weights = self.create_publisher(ActorWeights, "actor_weights", LATCHED)
+        self._status = self.create_publisher(LearnerStatus, "learner_status", LATCHED)
+        self._last_phase: LearnerPhase | None = None
+        self._subscribe()
+        self.create_service(SetBool, "learner/pause", self._on_pause)
+        self.create_service(Trigger, "learner/save", self._on_save)
+        self._board = self._make_board()
+        self._version = 0
+        self.every(STATUS_PERIOD_S, self._publish)
+        self.every(TENSORBOARD_PERIOD_S, self._log)
+        self._worker.start()
+
+    def _subscribe(self) -> None:
+        for kind, topic, convert, qos in (
+            (Observation, "observation", observation_from_msg, STEPS),
+            (Action, "action", action_from_msg, STEPS),
+            (ExecutedAction, "executed_action", executed_from_msg, STEPS),
+            (Episode, "episode", episode_from_msg, EPISODES),
+        ):
+            self.create_subscription(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
+
+    def _make_board(self):
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self._run_dir / "tensorboard"))
+
+    def _resume(self, policy: ChunkPolicy) -> None:
+        """After a crash or a stop: newest valid checkpoint, replay rebuilt from the run's bags."""
+        path, problems = restore_newest(self._run_dir / CHECKPOINTS, self._trainer)
+        for problem in problems:
+            self.get_logger().warning(f"checkpoint passed over: {problem}")
+        bags = self._run_dir / BAGS
+        if not bags.is_dir() or not any(bags.glob("*/metadata.yaml")):
+            return
+        spec = policy.spec
+        for episode in read_episodes(bag_paths(bags), len(spec.joint_names), spec.state_dim):
+            self._worker.take_in(episode)
+        self.get_logger().info(
+            f"resumed at {self._trainer.env_steps} steps from {path or 'bags alone'}"
+        )
+
+    def figures(self) -> dict[str, object]:
+        """Key figures for /diagnostics."""
+        now = self._worker.progress()
+        return {
+            "env steps": now.env_steps,
+            "critic updates": now.critic_updates,
+            "owed updates": now.owed_updates,
+            "updates per s": f"{now.updates_per_s:.0f}",
+            "steps lost": now.steps_lost,
+            "duplicate messages": self._assembler.duplicates,
+            "last checkpoint": self._worker.last_checkpoint or "none",
+        }
+
+    def _on_step(self, value) -> None:
+        if isinstance(value, EpisodeEnded) or hasattr(value, "step"):
+            for episode in self._assembler.add(value):
+                self._worker.add(episode)
+
+    def _keep_actor(self, actor: PublishedActor) -> None:
+        with self._actor_lock:
+            self._fresh_actor = actor
+
+    def _publish(self) -> None:
+        with self._actor_lock:
+            actor, self._fresh_actor = self._fresh_actor, None
+        if actor is not None:
+            self._version = actor.version
+            self._weights.publish(self._weights_message(actor))
+        progress = self._worker.progress()
+        self._status.publish(self._status_message(progress))
+        if self._worker.problem:
+            self.report(ERROR, self._worker.problem)
+        elif progress.steps_lost:
+            self.report(WARN, f"{progress.steps_lost} steps were lost on the way to the learner")
+        else:
+            self.report(OK, progress.phase.name.lower().replace("_", " "))
+
+    def _weights_message(self, actor: PublishedActor) -> ActorWeights:
+        return ActorWeights(
+            header=header(self.stamp_ns()),
+            version=actor.version,
+            data=actor.data,
+            sha256=sha256(actor.data),
+            normaliser_sha256=self._normaliser_sha256,
+            residual_scale=self.params.residual_scale,
+            exploration_std=actor.exploration_std,
+            warm_up=actor.warm_up,
+            env_steps=actor.env_steps,
+        )
+
+    def _status_message(self, now: Progress) -> LearnerStatus:
+        nan = float("nan")
+        scalars = {
+            name: now.metrics.get(name, nan)
+            for name in (
+                "critic_loss",
+                "actor_loss",
+                "q_mean",
+                "q_spread",
+                "target_mean",
+                "residual_ratio",
+                "saturated_share",
+            )
+        }
+        return LearnerStatus(
+            header=header(self.stamp_ns()),
+            phase=int(now.phase),
+            env_steps=now.env_steps,
+            episodes=now.episodes,
+            last_episode_id=now.last_episode_id,
+            gradient_updates=now.critic_updates,
+            actor_updates=now.actor_updates,
+            owed_updates=now.owed_updates,
+            steps_lost=now.steps_lost,
+            replay_size=len(self._trainer.online),
+            demo_size=len(self._trainer.demonstrations),
+            actor_version=self._version,
+            success_rate=now.success_rate,
+            updates_per_s=now.updates_per_s,
+            **scalars,
+        )
+
+    def _log(self) -> None:
+        now = self._worker.progress()
+        scalars = dataclasses.asdict(now) | now.metrics
+        for name, value in scalars.items():
+            if isinstance(value, int | float) and value == value:
+                self._board.add_scalar(f"learner/{name}", value, now.env_steps)
+        # A plain file beside TensorBoard's, for plots without its reader.
+        line = {k: v for k, v in scalars.items() if k not in ("metrics", "phase")}
+        with (self._run_dir / "learning.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _on_pause(self, request: SetBool.Request, response: SetBool.Response):
+        self._worker.pause(request.data)
+        response.success, response.message = True, "paused" if request.data else "resumed"
+        return response
+
+    def _on_save(self, _request: Trigger.Request, response: Trigger.Response):
+        self._worker.ask_to_save()
+        response.success = True
+        response.message = f"saving to {self._run_dir / CHECKPOINTS}"
+        return response
+
+    def shutdown(self) -> None:
+        """Stops training after a last checkpoint."""
+        self._worker.stop()
+        self._board.close()
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of `ros2 run resfit_ros learner`."""
+    return run_node(Learner, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+"""Where the package's own files lie, in a source tree and when installed."""
+
+from pathlib import Path
+
+from resfit_ros.core.errors import ConfigError
+
+
+def config_dir() -> Path:
+    """The folder of shipped configurations."""
+    root = Path(__file__).resolve().parent.parent
+    candidates = [root / "config"]
+    # An ament prefix: PREFIX/lib/pythonX/site-packages/resfit_ros beside PREFIX/share/resfit_ros.
+    candidates += [p / "share" / "resfit_ros" / "config" for p in Path(__file__).resolve().parents]
+    for candidate in candidates:
+        if (candidate / "bimanual_lift.yaml").is_file():
+            return candidate
+    raise ConfigError("the shipped configurations were not found; install resfit_ros again")
+
+
+def find_config(name: str) -> Path:
+    """A configuration file by path, or a shipped one by name (with or without .yaml).
+
+    Raises ConfigError naming the shipped ones.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = config_dir() / f"{name.removesuffix('.yaml')}.yaml"
+    if "/" not in name and shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(p.stem for p in config_dir().glob("*.yaml")))
+    raise ConfigError(f"{name}: no such configuration file; give a path or one of: {known}")

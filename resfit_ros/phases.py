@@ -1,0 +1,220 @@
+"""The phases of a run as functions: record, train the base policy, fine-tune, evaluate.
+
+Each runs a graph under supervision until its goal is reached. Progress goes to a callback, so that
+the command line and scripts share them.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resfit_ros import graphs
+from resfit_ros.bringup import BC_SECTION, NodeSpec, RunConfig
+from resfit_ros.core.errors import DataError, ResfitError
+from resfit_ros.core.schema import from_mapping
+from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
+from resfit_ros.data.demonstrations import successful_segments
+from resfit_ros.learning.bc import BCConfig, train_bc
+from resfit_ros.policies.chunk_policy import save_chunk_policy
+from resfit_ros.ros.monitor import GraphMonitor
+from resfit_ros.supervise import Supervisor
+
+STALL_S = 90.0
+TICK_S = 0.1
+SETTLE_S = 0.5
+
+# on_progress(done, total, words)
+Progress = Callable[[float, float, str], None]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What the learner had done when it finished or was stopped."""
+
+    env_steps: int
+    gradient_updates: int
+    steps_lost: int
+    finished: bool
+
+
+def run_graph(
+    specs: Sequence[NodeSpec],
+    run_dir: Path,
+    phase: str,
+    is_done: Callable[[GraphMonitor, set[str]], bool],
+    on_episode: Callable[[EpisodeEnded], None] = lambda e: None,
+) -> None:
+    """Runs the nodes until `is_done(monitor, names of nodes that finished)`.
+
+    Raises NodeFailed when a node dies, ResfitError when nothing moves for STALL_S, ConfigError when
+    the ROS domain is in use.
+    """
+    with GraphMonitor(on_episode) as monitor:
+        monitor.refuse_running_graph()
+        with Supervisor(specs, run_dir / "config" / phase, run_dir / "logs" / phase) as supervisor:
+            while not is_done(monitor, supervisor.check()):
+                monitor.spin(TICK_S)
+                if time.monotonic() - monitor.last_activity > STALL_S:
+                    raise ResfitError(
+                        f"{phase}: nothing has moved for {STALL_S:g} s. The nodes say:\n"
+                        f"{monitor.complaints()}\n  logs: {run_dir / 'logs' / phase}"
+                    )
+            # The last messages of the last episode are still on their way to the recorder.
+            monitor.spin(SETTLE_S)
+
+
+def run_until_interrupted(specs: Sequence[NodeSpec], directory: Path) -> None:
+    """Runs the nodes until Ctrl-C; raises NodeFailed when one dies."""
+    with GraphMonitor() as monitor:
+        monitor.refuse_running_graph()
+        with Supervisor(specs, directory / "config", directory / "logs") as supervisor:
+            while True:
+                supervisor.check()
+                monitor.spin(TICK_S)
+
+
+def bag_ids(directory: Path) -> list[int]:
+    """Episode ids of the bags in a directory, finished or not."""
+    names = [p.name for p in (*directory.glob("episode_*"), *directory.glob(".partial/episode_*"))]
+    return sorted(int(name.split("_")[1].split("-")[0]) for name in names)
+
+
+def record(
+    config: RunConfig, run_dir: Path, bag_dir: Path, successes: int, seed: int, on_progress: Progress
+) -> int:
+    """Records scripted demonstrations until `successes` succeeded; returns the episodes it took.
+
+    Bags that are there already are kept and counted.
+    """
+    taken = bag_ids(bag_dir)
+    won, tried = count_successes(bag_dir), len(taken)
+
+    def on_episode(end: EpisodeEnded) -> None:
+        nonlocal won, tried
+        tried += 1
+        won += end.outcome is Outcome.SUCCESS
+
+    def is_done(_monitor: GraphMonitor, _finished: set[str]) -> bool:
+        on_progress(min(won, successes), successes, f"{won} of {tried} succeeded")
+        return won >= successes
+
+    if won < successes:
+        first = taken[-1] + 1 if taken else 1
+        specs = graphs.record_graph(config, bag_dir, seed, first)
+        run_graph(specs, run_dir, "record", is_done, on_episode)
+    return tried
+
+
+def count_successes(bag_dir: Path) -> int:
+    """Finished bags whose metadata says success."""
+    return sum("outcome: success" in p.read_text() for p in bag_dir.glob("episode_*/metadata.yaml"))
+
+
+def train_base(
+    config: RunConfig, bag_dir: Path, out: Path, seed: int, on_progress: Progress
+) -> dict[str, Any]:
+    """Behaviour-clones a chunk policy from the successful bags into the new directory `out`."""
+    section = config.section(BC_SECTION) | {"seed": seed}
+    section.pop("demonstrations", None)
+    bc = from_mapping(BCConfig, section, f"{config.path}, section '{BC_SECTION}'")
+    if out.exists():
+        raise DataError(f"{out}: already exists; choose another directory or remove it")
+    torch.set_num_threads(1)  # a small network: threads would only wait for each other
+    segments = successful_segments(bag_dir, len(config.joint_names))
+    started = time.monotonic()
+    last_loss = float("nan")
+
+    def on_update(update: int, loss: float) -> None:
+        nonlocal last_loss
+        last_loss = loss
+        on_progress(update, bc.updates, f"loss {loss:.4f}")
+
+    network, normaliser = train_bc(segments, config.joint_names, bc, on_update)
+    save_chunk_policy(out, network, normaliser, bc)
+    return {
+        "demonstrations": len(segments),
+        "steps": sum(len(s) for s in segments),
+        "loss": last_loss,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def finetune(
+    config: RunConfig,
+    run_dir: Path,
+    policy: Path,
+    demos: Path | None,
+    seed: int,
+    on_progress: Progress,
+    simulate: bool = True,
+    learner: dict[str, Any] | None = None,
+) -> FinetuneResult:
+    """Fine-tunes until the learner's step budget is used up; resumes what is in `run_dir`."""
+    taken = bag_ids(run_dir / graphs.FINETUNE_BAGS)
+    first = taken[-1] + 1 if taken else 1
+    specs = graphs.finetune_graph(config, run_dir, policy, demos, seed, first, simulate, learner)
+    total = next(s for s in specs if s.name == "learner").parameters["total_steps"]
+    status = None
+
+    def is_done(monitor: GraphMonitor, _finished: set[str]) -> bool:
+        nonlocal status
+        status = monitor.learner
+        if status is None:
+            on_progress(0, total, "starting")
+            return False
+        phase = LearnerPhase(status.phase)
+        words = f"{phase.name.lower().replace('_', ' ')}, success {status.success_rate:.0%}"
+        if status.success_rate != status.success_rate:
+            words = phase.name.lower().replace("_", " ")
+        on_progress(min(status.env_steps, total), total, words)
+        return phase is LearnerPhase.DONE
+
+    run_graph(specs, run_dir, "finetune", is_done)
+    return FinetuneResult(
+        env_steps=status.env_steps,
+        gradient_updates=status.gradient_updates,
+        steps_lost=status.steps_lost,
+        finished=True,
+    )
+
+
+def evaluate(
+    config: RunConfig,
+    run_dir: Path,
+    policy: Path,
+    actor: Path | None,
+    result_path: Path,
+    episodes: int,
+    first_scene: int,
+    seed: int,
+    on_progress: Progress,
+    bag_dir: Path | None = None,
+    simulate: bool = True,
+) -> dict[str, Any]:
+    """Runs the evaluation and returns what the evaluator wrote to `result_path`."""
+    specs = graphs.evaluate_graph(
+        config, policy, actor, result_path, bag_dir, episodes, first_scene, seed, simulate
+    )
+    arms = 2 if actor else 1
+    done = won = 0
+
+    def on_episode(end: EpisodeEnded) -> None:
+        nonlocal done, won
+        if end.outcome is not Outcome.ABORTED:
+            done += 1
+            won += end.outcome is Outcome.SUCCESS
+
+    def is_done(_monitor: GraphMonitor, finished: set[str]) -> bool:
+        rate = f"success {won / done:.0%}" if done else "starting"
+        # Blind: which arm an episode belonged to is known only at the end.
+        on_progress(done, episodes * arms, rate + (" (both arms)" if arms == 2 and done else ""))
+        return "evaluator" in finished
+
+    phase = result_path.stem
+    run_graph(specs, run_dir, phase, is_done, on_episode)
+    return json.loads(result_path.read_text())

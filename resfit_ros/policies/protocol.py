@@ -1,0 +1,51 @@
+"""The one protocol every base policy is adapted to."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.types import Float32, Observation
+
+
+@dataclass(frozen=True)
+class PolicySpec:
+    """What a base policy needs and gives."""
+
+    name: str
+    state_dim: int
+    joint_names: tuple[str, ...]
+    horizon: int  # actions per chunk
+    cameras: tuple[str, ...] = ()
+
+
+class BasePolicy(Protocol):
+    """A frozen policy: observation in, chunk of joint targets out."""
+
+    spec: PolicySpec
+
+    def reset(self, episode_id: int) -> None:
+        """Forgets everything about the previous episode."""
+
+    def infer(self, observation: Observation) -> Float32:
+        """Chunk of joint targets, float32 (H, A), joint units; row i is meant for step + i."""
+
+
+def check_fits(spec: PolicySpec, joint_names: tuple[str, ...], state_dim: int) -> None:
+    """Raises ConfigError naming what of the policy does not fit the robot's configuration."""
+    if spec.joint_names != tuple(joint_names):
+        pairs = zip(spec.joint_names, joint_names, strict=False)
+        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
+        detail = (
+            f"{len(spec.joint_names)} joints against {len(joint_names)}"
+            if first is None
+            else f"joint {first} is '{spec.joint_names[first]}' there and '{joint_names[first]}' here"
+        )
+        raise ConfigError(
+            f"base policy '{spec.name}' was made for other joints than the robot's joint_names: "
+            f"{detail}; use the policy's own robot configuration or train it anew"
+        )
+    if spec.state_dim != state_dim:
+        raise ConfigError(
+            f"base policy '{spec.name}' expects a state of {spec.state_dim} numbers, but the "
+            f"configured state layout gives {state_dim}; check the 'state' entries"
+        )

@@ -1,0 +1,1 @@
+"""What every node needs from ROS: parameters, message conversion, QoS, diagnostics, a runner."""

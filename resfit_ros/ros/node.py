@@ -1,0 +1,134 @@
+"""Base of every node, and how a node process is run."""
+
+import gc
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.context import Context
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from resfit_ros.core.errors import ResfitError
+from resfit_ros.core.parameters import NODE_PARAMETERS, GraphParameters
+from resfit_ros.ros.parameters import LiveParameters
+
+P = TypeVar("P", bound=GraphParameters)
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+DIAGNOSTICS_PERIOD_S = 0.5
+STOP_LATENCY_S = 0.1  # how long a signal may go unnoticed while nothing happens
+
+
+class ResfitNode(Node, Generic[P]):
+    """A node with validated parameters, a steady clock and one line on /diagnostics.
+
+    Timers run on the steady clock: a jump of the ROS clock must not stop a watchdog.
+    """
+
+    def __init__(self, name: str, **kwargs) -> None:
+        super().__init__(name, **kwargs)
+        self.steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._live = LiveParameters(self, NODE_PARAMETERS[name])
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._level, self._summary = OK, "starting"
+        self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
+
+    @property
+    def params(self) -> P:
+        """The node's current parameters."""
+        return self._live.value
+
+    @property
+    def source_id(self) -> str:
+        """What this node signs its messages with."""
+        return self.get_fully_qualified_name()
+
+    def now_ns(self) -> int:
+        """The steady clock, for ages and timeouts."""
+        return self.steady.now().nanoseconds
+
+    def stamp_ns(self) -> int:
+        """The ROS clock, for stamps."""
+        return self.get_clock().now().nanoseconds
+
+    def every(self, period_s: float, callback: Callable[[], None]):
+        """A timer on the steady clock."""
+        return self.create_timer(period_s, callback, clock=self.steady)
+
+    def report(self, level: bytes, summary: str) -> None:
+        """Sets what /diagnostics says of this node; a change for the worse goes out at once."""
+        worse = level > self._level
+        if level != OK and summary != self._summary:
+            self.get_logger().warning(summary)
+        self._level, self._summary = level, summary
+        if worse:
+            self._publish_diagnostics()
+
+    def figures(self) -> dict[str, object]:
+        """Key figures for /diagnostics; nodes override this."""
+        return {}
+
+    def _publish_diagnostics(self) -> None:
+        status = DiagnosticStatus(
+            level=self._level,
+            name=self.get_fully_qualified_name(),
+            message=self._summary,
+            hardware_id="resfit_ros",
+            values=[KeyValue(key=k, value=str(v)) for k, v in self.figures().items()],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def shutdown(self) -> None:
+        """Called once before the process ends; nodes override this to stop threads and save."""
+
+
+def make_executor(context: Context | None = None) -> Executor:
+    """One thread. The events executor does not rebuild a wait set per message; early Jazzy lacks it."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
+
+
+def run_node(node_class: type[ResfitNode], args: list[str] | None = None) -> int:
+    """Runs one node until SIGINT or SIGTERM; returns the exit status.
+
+    0: stopped as asked. 2: refused its configuration, after one line on stderr saying why.
+    """
+    stop = threading.Event()
+    # rclpy's own handlers would interrupt a callback half-way, e.g. a bag that is being closed.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node = None
+    try:
+        node = node_class()
+        executor = make_executor()
+        executor.add_node(node)
+        # Everything allocated so far stays: the collector must not walk it in the control path.
+        gc.collect()
+        gc.freeze()
+        # Not executor.spin(): the events executor of Jazzy 7.1.6 never fires timers from there.
+        while rclpy.ok() and not stop.is_set():
+            executor.spin_once(timeout_sec=STOP_LATENCY_S)
+    except ResfitError as error:
+        print(f"{node_class.__name__}: {error}", file=sys.stderr)
+        return 2
+    except ExternalShutdownException:
+        pass
+    finally:
+        if node is not None:
+            node.shutdown()
+        if rclpy.ok():
+            rclpy.shutdown()
+    return 0

@@ -1,0 +1,118 @@
+"""ROS parameters declared from the dataclasses of `core.parameters`."""
+
+import dataclasses
+from typing import TypeVar
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from resfit_ros.core.errors import ConfigError, nearest
+from resfit_ros.core.schema import REQUIRED, Contract, contract_of, element_type, from_mapping, hints
+
+T = TypeVar("T")
+
+TYPES = {
+    (bool, False): Parameter.Type.BOOL,
+    (int, False): Parameter.Type.INTEGER,
+    (float, False): Parameter.Type.DOUBLE,
+    (str, False): Parameter.Type.STRING,
+    (bool, True): Parameter.Type.BOOL_ARRAY,
+    (int, True): Parameter.Type.INTEGER_ARRAY,
+    (float, True): Parameter.Type.DOUBLE_ARRAY,
+    (str, True): Parameter.Type.STRING_ARRAY,
+}
+BUILT_IN = ("use_sim_time", "start_type_description_service", "qos_overrides")
+LARGEST = {float: 1.7e308, int: 2**62}
+
+
+def _descriptor(contract: Contract, kind: type, many: bool) -> ParameterDescriptor:
+    unit = f" [{contract.unit}]" if contract.unit else ""
+    descriptor = ParameterDescriptor(
+        description=contract.doc + unit, read_only=not contract.live
+    )
+    if contract.choices:
+        descriptor.additional_constraints = "one of " + ", ".join(map(str, contract.choices))
+    # rclpy checks ranges of scalars only; arrays and open bounds are checked by the dataclass.
+    low, high = contract.ge, contract.le
+    if kind in LARGEST and not many and (low is not None or high is not None):
+        top = LARGEST[kind]
+        bounds = (kind(-top if low is None else low), kind(top if high is None else high))
+        if kind is float:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=bounds[0], to_value=bounds[1])
+            ]
+        else:
+            descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
+    return descriptor
+
+
+def _refuse_unknown(node: Node, known: list[str]) -> None:
+    # rclpy ignores overrides nobody declares, which hides a mistyped name; it offers no public list.
+    for name in node._parameter_overrides:
+        if name not in known and not name.startswith(BUILT_IN):
+            raise ConfigError(f"unknown parameter '{name}'; {nearest(name, known)}")
+
+
+def declare(node: Node, cls: type[T]) -> T:
+    """Declares one parameter per field of `cls` and returns them as an instance.
+
+    Raises ConfigError on an unknown or missing parameter, a wrong type or a value out of range.
+    """
+    fields = dataclasses.fields(cls)
+    annotations = hints(cls)
+    _refuse_unknown(node, [f.name for f in fields])
+    values = {}
+    for field in fields:
+        kind, many = element_type(annotations[field.name])
+        wanted = TYPES[kind, many]
+        override = node._parameter_overrides.get(field.name)
+        if override is None and field.default is REQUIRED:
+            raise ConfigError(f"parameter '{field.name}' is missing: {contract_of(field).doc}")
+        # rclpy takes an empty list for bytes: a list that is empty by default is declared by type
+        # alone and stays unset.
+        typed_only = field.default in (REQUIRED, ())
+        start = wanted if typed_only else list(field.default) if many else field.default
+        try:
+            parameter = node.declare_parameter(
+                field.name, start, _descriptor(contract_of(field), kind, many)
+            )
+        except InvalidParameterTypeException:
+            raise ConfigError(
+                f"parameter '{field.name}': expected {wanted.name.lower()}, "
+                f"got {override.value if override is not None else start!r}"
+            ) from None
+        except Exception as error:
+            if type(error).__module__ != "rclpy.exceptions":
+                raise
+            raise ConfigError(f"parameter '{field.name}': {error}") from None
+        values[field.name] = field.default if parameter.value is None else parameter.value
+    return from_mapping(cls, values, f"parameters of node {node.get_name()}")
+
+
+class LiveParameters:
+    """Current parameters of a node; changes are validated as a whole before they take effect."""
+
+    def __init__(self, node: Node, cls: type[T]) -> None:
+        self._node = node
+        self.value: T = declare(node, cls)
+        node.add_on_set_parameters_callback(self._on_set)
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        known = hints(type(self.value))
+        changes = {p.name: p.value for p in parameters if p.name in known}
+        try:
+            self.value = from_mapping(
+                type(self.value),
+                {f: getattr(self.value, f) for f in known} | changes,
+                f"parameters of node {self._node.get_name()}",
+            )
+        except ConfigError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)

@@ -1,0 +1,107 @@
+"""Runs a described graph as processes where no `launch` is installed, and stops it cleanly."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from resfit_ros.bringup import NodeSpec
+from resfit_ros.core.errors import ResfitError
+
+STOP_TIMEOUT_S = 10.0
+LOG_LINES = 8
+
+
+class NodeFailed(ResfitError):
+    """A node process ended although nobody stopped it."""
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    # One thread per node unless a node asks for more: eight processes share few cores.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        environment.setdefault(name, "1")
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
+
+
+def command_line(spec: NodeSpec, parameter_file: Path) -> list[str]:
+    """How to start one node."""
+    arguments = ["--ros-args", "-r", f"__ns:={spec.namespace}", "-r", f"__node:={spec.name}"]
+    for source, target in spec.remappings:
+        arguments += ["-r", f"{source}:={target}"]
+    arguments += ["--params-file", str(parameter_file)]
+    return [sys.executable, "-m", f"resfit_ros.nodes.{spec.name}", *arguments]
+
+
+class Supervisor:
+    """Context manager: nodes run between enter and exit; their output goes to log files."""
+
+    def __init__(self, specs: Sequence[NodeSpec], config_dir: Path, log_dir: Path) -> None:
+        """config_dir takes NODE.yaml (the parameters), log_dir takes NODE.log."""
+        self._specs = specs
+        self._config_dir, self._log_dir = config_dir, log_dir
+        self._processes: dict[str, subprocess.Popen] = {}
+
+    def __enter__(self) -> "Supervisor":
+        self._config_dir.mkdir(parents=True, exist_ok=True)
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        try:
+            for spec in self._specs:
+                self._start(spec)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self, spec: NodeSpec) -> None:
+        parameter_file = self._config_dir / f"{spec.name}.yaml"
+        parameter_file.write_text(spec.parameter_file_text())
+        with (self._log_dir / f"{spec.name}.log").open("ab") as log:
+            self._processes[spec.name] = subprocess.Popen(
+                command_line(spec, parameter_file),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=_environment(),
+                # Ctrl-C reaches the supervisor alone, which then stops the nodes in its own order.
+                start_new_session=True,
+            )
+
+    def check(self) -> set[str]:
+        """Names of nodes that have finished with status 0.
+
+        Raises NodeFailed naming the node, its exit status and the end of its log.
+        """
+        finished = set()
+        for name, process in self._processes.items():
+            status = process.poll()
+            if status == 0:
+                finished.add(name)
+            elif status is not None:
+                raise NodeFailed(f"node '{name}' ended with status {status}:\n{self._log_end(name)}")
+        return finished
+
+    def _log_end(self, name: str) -> str:
+        path = self._log_dir / f"{name}.log"
+        lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
+        return "\n".join([*(f"  {line}" for line in lines), f"  (whole log: {path})"])
+
+    def stop(self) -> None:
+        """SIGINT to every node, the last started first; SIGKILL to one that does not obey."""
+        for name in reversed(self._processes):
+            if self._processes[name].poll() is None:
+                self._processes[name].send_signal(signal.SIGINT)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        for process in self._processes.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
