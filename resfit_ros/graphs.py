@@ -26,15 +26,25 @@ def _with_robot(config: RunConfig, nodes: tuple[str, ...], simulate: bool) -> tu
 
 
 def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -> tuple[NodeSpec, ...]:
+    if "sim_robot" not in nodes:  # a robot is armed by hand, whatever the configuration says
+        overrides.setdefault("safety_filter", {})["auto_arm"] = False
     manager = overrides.setdefault("episode_manager", {})
     manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
     return describe(config, nodes, overrides)
 
 
 def record_graph(
-    config: RunConfig, bag_dir: Path, seed: int, first_episode_id: int = 1, policy: str = "expert"
+    config: RunConfig,
+    bag_dir: Path,
+    seed: int,
+    first_episode_id: int = 1,
+    policy: str = "expert",
+    successes: int = 0,
 ) -> tuple[NodeSpec, ...]:
-    """The scripted expert in the place of the base policy, recorded; simulation only."""
+    """The scripted expert in the place of the base policy, recorded; simulation only.
+
+    successes: the recorder finishes after so many; 0: somebody else decides.
+    """
     overrides: Overrides = {
         "base_policy": {"policy": policy, "execute_steps": 1, "seed": seed},
         "residual": {"enabled": False, "execute_steps": 1},
@@ -43,7 +53,7 @@ def record_graph(
             "scene_seed": scenes(seed, RECORD_SCENES),
             "first_episode_id": first_episode_id,
         },
-        "recorder": {"bag_dir": str(bag_dir)},
+        "recorder": {"bag_dir": str(bag_dir), "successes": successes},
     }
     return _describe(config, _with_robot(config, (*CONTROL_NODES, "recorder"), True), overrides)
 

@@ -18,6 +18,7 @@ from resfit_ros.bringup import BC_SECTION, NodeSpec, RunConfig
 from resfit_ros.core.errors import DataError, ResfitError
 from resfit_ros.core.schema import from_mapping
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
+from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id
 from resfit_ros.data.demonstrations import successful_segments
 from resfit_ros.learning.bc import BCConfig, train_bc
 from resfit_ros.policies.chunk_policy import save_chunk_policy
@@ -78,12 +79,6 @@ def run_until_interrupted(specs: Sequence[NodeSpec], directory: Path) -> None:
                 monitor.spin(TICK_S)
 
 
-def bag_ids(directory: Path) -> list[int]:
-    """Episode ids of the bags in a directory, finished or not."""
-    names = [p.name for p in (*directory.glob("episode_*"), *directory.glob(".partial/episode_*"))]
-    return sorted(int(name.split("_")[1].split("-")[0]) for name in names)
-
-
 def record(
     config: RunConfig, run_dir: Path, bag_dir: Path, successes: int, seed: int, on_progress: Progress
 ) -> int:
@@ -91,8 +86,7 @@ def record(
 
     Bags that are there already are kept and counted.
     """
-    taken = bag_ids(bag_dir)
-    won, tried = count_successes(bag_dir), len(taken)
+    won, tried = count_successes(bag_dir), len(bag_ids(bag_dir))
 
     def on_episode(end: EpisodeEnded) -> None:
         nonlocal won, tried
@@ -104,15 +98,9 @@ def record(
         return won >= successes
 
     if won < successes:
-        first = taken[-1] + 1 if taken else 1
-        specs = graphs.record_graph(config, bag_dir, seed, first)
+        specs = graphs.record_graph(config, bag_dir, seed, next_episode_id(bag_dir))
         run_graph(specs, run_dir, "record", is_done, on_episode)
     return tried
-
-
-def count_successes(bag_dir: Path) -> int:
-    """Finished bags whose metadata says success."""
-    return sum("outcome: success" in p.read_text() for p in bag_dir.glob("episode_*/metadata.yaml"))
 
 
 def train_base(
@@ -155,8 +143,7 @@ def finetune(
     learner: dict[str, Any] | None = None,
 ) -> FinetuneResult:
     """Fine-tunes until the learner's step budget is used up; resumes what is in `run_dir`."""
-    taken = bag_ids(run_dir / graphs.FINETUNE_BAGS)
-    first = taken[-1] + 1 if taken else 1
+    first = next_episode_id(run_dir / graphs.FINETUNE_BAGS)
     specs = graphs.finetune_graph(config, run_dir, policy, demos, seed, first, simulate, learner)
     total = next(s for s in specs if s.name == "learner").parameters["total_steps"]
     status = None

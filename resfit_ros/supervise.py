@@ -1,5 +1,6 @@
 """Runs a described graph as processes where no `launch` is installed, and stops it cleanly."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from resfit_ros.bringup import NodeSpec
 from resfit_ros.core.errors import ResfitError
 
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)
 STOP_TIMEOUT_S = 10.0
 LOG_LINES = 8
 
@@ -19,13 +22,16 @@ class NodeFailed(ResfitError):
     """A node process ended although nobody stopped it."""
 
 
-def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
+def added_environment() -> dict[str, str]:
+    """Variables a node process gets on top of those of its parent."""
     # One thread per node unless a node asks for more: eight processes share few cores.
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        environment.setdefault(name, "1")
-    environment["PYTHONUNBUFFERED"] = "1"
-    return environment
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {name: "1" for name in threads if name not in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def _die_with_parent() -> None:
+    """In the child: a node must not outlive a supervisor that was killed."""
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def command_line(spec: NodeSpec, parameter_file: Path) -> list[str]:
@@ -66,9 +72,10 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=_environment(),
+                env=os.environ | added_environment(),
                 # Ctrl-C reaches the supervisor alone, which then stops the nodes in its own order.
                 start_new_session=True,
+                preexec_fn=_die_with_parent,
             )
 
     def check(self) -> set[str]:
@@ -89,6 +96,10 @@ class Supervisor:
         path = self._log_dir / f"{name}.log"
         lines = path.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return "\n".join([*(f"  {line}" for line in lines), f"  (whole log: {path})"])
+
+    def send_signal(self, name: str, number: int) -> None:
+        """Sends a signal to one node."""
+        self._processes[name].send_signal(number)
 
     def stop(self) -> None:
         """SIGINT to every node, the last started first; SIGKILL to one that does not obey."""

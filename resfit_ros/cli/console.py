@@ -1,5 +1,6 @@
 """How the command line talks: progress bars, one-line errors, exit statuses."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,7 +62,11 @@ def _plain_progress(title: str) -> Callable[[float, float, str], None]:
 
 @contextmanager
 def reporting_errors() -> Iterator[None]:
-    """One clear line instead of a traceback for what a user can put right."""
+    """One clear line instead of a traceback for what a user can put right.
+
+    SIGTERM ends a verb as cleanly as Ctrl-C does.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except ResfitError as error:

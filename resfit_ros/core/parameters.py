@@ -157,6 +157,7 @@ class RecorderParameters(GraphParameters):
     """Node `recorder`."""
 
     bag_dir: str = param(doc="directory that takes one bag per episode")
+    successes: int = param(0, ge=0, doc="finish after so many successful episodes; 0: never")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +187,7 @@ class LearnerParameters(JointParameters, LearningConfig):
     checkpoint_every_s: float = param(30.0, gt=0.0, doc="wall time between checkpoints", unit="s")
     threads: int = param(1, ge=1, le=256, doc="CPU threads used for learning")
     device: str = param("cpu", doc="torch device, e.g. cpu or cuda")
+    exit_when_done: bool = param(False, doc="finish when total_steps are done (else serve on)")
 
     @property
     def learning(self) -> LearningConfig:

@@ -1,21 +1,21 @@
 """Checkpoints: written beside, synced, hashed, renamed; a damaged one is passed over for the one before."""
 
-import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.normalize import Normaliser
+from resfit_ros.learning.agent import Agent
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.learning.weights import ActorPolicy, load_actor, pack, sha256
 
 STATE, ACTOR, MANIFEST = "training.safetensors", "actor.safetensors", "checkpoint.json"
+HASHES = "SHA256SUMS"  # of the three files above, as `sha256sum --check` reads it
 KEPT = 3
 MODULES = ("actor", "average_actor", "critic", "target_critic")
 OPTIMISERS = ("actor_optimiser", "critic_optimiser")
@@ -34,6 +34,10 @@ def _sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _hash_list(files: dict[str, bytes]) -> bytes:
+    return "".join(f"{sha256(data)}  {name}\n" for name, data in files.items()).encode()
 
 
 def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
@@ -57,7 +61,6 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
     """
     name = f"step-{trainer.env_steps:08d}-{trainer.agent.critic_updates:08d}"
     final, scratch = directory / name, directory / f".{name}.partial"
-    files = {STATE: save(_tensors(trainer)), ACTOR: pack(trainer.agent.average_actor)}
     manifest = {
         "env_steps": trainer.env_steps,
         "critic_updates": trainer.agent.critic_updates,
@@ -65,14 +68,20 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
         "residual_scale": trainer.config.residual_scale,
         "normaliser": trainer.normaliser.to_dict(),
         "rng": trainer.rng.bit_generator.state,
-        "sha256": {name: sha256(data) for name, data in files.items()},
         "about": about,
     }
+    files = {
+        STATE: save(_tensors(trainer)),
+        ACTOR: pack(trainer.agent.average_actor),
+        MANIFEST: json.dumps(manifest, indent=1).encode(),
+    }
+    files[HASHES] = _hash_list(files)
     try:
+        for left_over in directory.glob(".step-*.partial"):  # of a killed or failed save
+            _remove(left_over)
         scratch.mkdir(parents=True, exist_ok=True)
         for file_name, data in files.items():
             _write_synced(scratch / file_name, data)
-        _write_synced(scratch / MANIFEST, json.dumps(manifest, indent=1).encode())
         _sync_directory(scratch)
         if final.exists():
             _remove(final)
@@ -99,14 +108,13 @@ def checkpoints(directory: Path) -> list[Path]:
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Manifest and file contents; raises DataError when anything is damaged."""
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        files = {name: (path / name).read_bytes() for name in (STATE, ACTOR)}
-        for name, data in files.items():
-            if hashlib.sha256(data).hexdigest() != manifest["sha256"][name]:
-                raise DataError(f"{path / name}: the hash does not match; the file is damaged")
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
+        files = {name: (path / name).read_bytes() for name in (STATE, ACTOR, MANIFEST)}
+        hashes = (path / HASHES).read_bytes()
+    except OSError as error:
         raise DataError(f"{path}: not a readable checkpoint ({error})") from None
-    return manifest, files
+    if hashes != _hash_list(files):
+        raise DataError(f"{path}: the files do not match {HASHES}; the checkpoint is damaged")
+    return json.loads(files[MANIFEST]), files
 
 
 def _require_same(manifest: dict[str, Any], normaliser: Normaliser, path: Path) -> None:
@@ -118,23 +126,32 @@ def _require_same(manifest: dict[str, Any], normaliser: Normaliser, path: Path) 
         )
 
 
+def _require_fit(flat: dict[str, torch.Tensor], agent: Agent, path: Path) -> None:
+    # Checked beforehand: load_state_dict keeps what fitted when it refuses the rest.
+    for name in MODULES:
+        theirs = {key: value.shape for key, value in _below(flat, name).items()}
+        ours = {key: value.shape for key, value in getattr(agent, name).state_dict().items()}
+        if theirs != ours:
+            raise DataError(
+                f"{path}: its {name} has other layers than the configured one; use the "
+                "configuration it was trained with"
+            )
+
+
 def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
-    """Puts the checkpoint's state into `trainer` and returns its manifest."""
+    """Puts the checkpoint's state into `trainer` and returns its manifest.
+
+    Raises DataError, and leaves `trainer` as it was, when it is damaged or made for another one.
+    """
     manifest, files = _read(path)
     _require_same(manifest, trainer.normaliser, path)
-    try:
-        flat = load(files[STATE])
-        agent = trainer.agent
-        for name in MODULES:
-            getattr(agent, name).load_state_dict(_below(flat, name))
-        for name in OPTIMISERS:
-            _restore_optimiser(getattr(agent, name), _below(flat, name))
-        agent.generator.set_state(flat["generator"])
-    except (SafetensorError, RuntimeError, KeyError) as error:
-        raise DataError(
-            f"{path}: does not fit the configured networks ({error}); use the configuration it was "
-            "trained with"
-        ) from None
+    flat, agent = load(files[STATE]), trainer.agent
+    _require_fit(flat, agent, path)
+    for name in MODULES:
+        getattr(agent, name).load_state_dict(_below(flat, name))
+    for name in OPTIMISERS:
+        _restore_optimiser(getattr(agent, name), _below(flat, name))
+    agent.generator.set_state(flat["generator"])
     agent.critic_updates = manifest["critic_updates"]
     agent.actor_updates = manifest["actor_updates"]
     trainer.rng.bit_generator.state = manifest["rng"]
@@ -178,7 +195,7 @@ def load_run_actor(path: Path, normaliser: Normaliser | None) -> tuple[ActorPoli
         try:
             manifest, files = _read(candidate)
             _require_same(manifest, normaliser, candidate)
-            actor = load_actor(files[ACTOR], manifest["sha256"][ACTOR], normaliser)
+            actor = load_actor(files[ACTOR], sha256(files[ACTOR]), normaliser)
             return actor, float(manifest["residual_scale"])
         except DataError as error:
             problems.append(str(error))

@@ -35,8 +35,8 @@ class ReplayBuffer:
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """Transitions stored since the start, less those overwritten (rounded to whole segments)."""
-        return min(self._transitions, self.capacity)
+        """Transitions that can be sampled."""
+        return self._transitions
 
     def add(self, segment: Segment) -> None:
         """Stores a segment; values are scaled once, here."""
@@ -49,6 +49,8 @@ class ReplayBuffer:
         with self._lock:
             rows = np.arange(self._rows, self._rows + steps + 1)
             at = rows % self.capacity
+            replaced = rows - self.capacity
+            self._transitions -= int(np.sum((replaced >= 0) & (replaced != self._last_row[at])))
             self._state[at] = n.normalise_state(segment.states)
             self._base[at] = n.normalise_action(segment.bases)
             self._phase[at, 0] = segment.phases

@@ -39,16 +39,16 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         self._last_stamp_ns = -1
         self._sent = 0
         self._publisher = self.create_publisher(ObservationMsg, "observation", STEPS)
-        self.create_subscription(Episode, "episode", self._on_episode, EPISODES)
+        self.hear(Episode, "episode", self._on_episode, EPISODES)
         # Lockstep waits for every message, so none may be lost on the way.
         qos = ROBOT if p.lockstep else SENSORS
-        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos)
+        self.hear(JointState, "joint_states", self._on_joint_state, qos)
         for name in p.layout.poses:
-            self.create_subscription(
+            self.hear(
                 PoseStamped, f"{name}_pose", lambda m, n=name: self._on_pose(n, m), qos
             )
         for name in p.camera_names:
-            self.create_subscription(
+            self.hear(
                 Image, f"{name}/image_raw", lambda m, n=name: self._on_image(n, m), qos
             )
         if not p.lockstep:
@@ -88,8 +88,9 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         except ResfitError as error:
             self.report(WARN, f"joint state rejected: {error}")
             return
-        stamp_ns = self._store("joints", message, value)
-        if self.params.lockstep and stamp_ns == self._last_stamp_ns and self._last is not None:
+        repeated = to_ns(message.header.stamp) == self._last_stamp_ns and self._last is not None
+        self._store("joints", message, value)
+        if self.params.lockstep and repeated:
             # The robot repeats its state when it waits: some message of this step got lost.
             self._publisher.publish(self._last)
 
@@ -112,12 +113,11 @@ class Aggregator(ResfitNode[AggregatorParameters]):
             return
         self._store(name, message, {"image": image})
 
-    def _store(self, source: str, message, value: dict[str, np.ndarray]) -> int:
+    def _store(self, source: str, message, value: dict[str, np.ndarray]) -> None:
         stamp_ns = to_ns(message.header.stamp)
         self._assembler.update(source, SourceValue(stamp_ns, self.now_ns(), value))
         if self.params.lockstep:
             self._sample_lockstep()
-        return stamp_ns
 
     def _sample_lockstep(self) -> None:
         stamps = self._assembler.stamps()

@@ -27,7 +27,7 @@ class BasePolicyNode(ResfitNode[BasePolicyParameters]):
         self._last: ActionChunkMsg | None = None
         self._chunks = self._failures = 0
         self._publisher = self.create_publisher(ActionChunkMsg, "action_chunk", STEPS)
-        self.create_subscription(ObservationMsg, "observation", self._on_observation, STEPS)
+        self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
         self.create_service(GetActionChunk, "base/get_action_chunk", self._on_request)
         self.report(OK, f"serving {self._policy.spec.name}")
 

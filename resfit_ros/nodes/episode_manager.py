@@ -1,6 +1,7 @@
 """Resets, starts, labels and ends episodes, and holds the next one back while the learner is behind."""
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, KeyValue
 from std_srvs.srv import Trigger
 
 from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal
@@ -9,13 +10,13 @@ from resfit_ros.core.types import EpisodeEnded, Outcome
 from resfit_ros.msg import Episode, Label, LearnerStatus
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.ros.convert import episode_to_msg, to_ns
-from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
+from resfit_ros.ros.node import NOTHING, OK, UNHEARD, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 from resfit_ros.srv import Label as LabelService
 from resfit_ros.srv import ResetScene, StartEpisode
 
 POLL_S = 0.1
-SETTLE_S = 1.0  # after the last node appeared, for its subscriptions to be matched
+SETTLE_S = 0.5  # after the last node found its publishers, for these to find it
 RESET_TIMEOUT_S = 60.0
 
 
@@ -27,16 +28,18 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         p = self.params
         self._machine = EpisodeMachine(p.max_steps, p.first_episode_id)
         self._learner: LearnerStatus | None = None
-        self._last_end = 0  # id of the newest ended episode
+        self._connected: set[str] = set()  # nodes that hear every topic they need
+        self._last_end = 0  # id of the newest ended episode that the learner takes in
         self._complete_since_ns: int | None = None
         self._wanted = p.auto_start  # an episode should be started as soon as possible
         self._wanted_seed: int | None = None
         self._reset_began_ns = 0
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._publisher = self.create_publisher(Episode, "episode", EPISODES)
-        self.create_subscription(ObservationMsg, "observation", self._on_observation, STEPS)
+        self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
         self.create_subscription(Label, "label_event", self._on_label_event, STEPS)
         self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._reset = self.create_client(ResetScene if p.seeded_reset else Trigger, "reset_scene")
         self.create_service(Trigger, "reset", self._on_reset)
         self.create_service(LabelService, "label", self._on_label)
@@ -49,6 +52,11 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         counts = {o.name.lower(): n for o, n in self._outcomes.items() if o is not Outcome.NONE}
         m = self._machine
         return {"state": m.state.value, "episode": m.episode_id, "step": m.steps} | counts
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if self._complete_since_ns is None and KeyValue(key=UNHEARD, value=NOTHING) in status.values:
+                self._connected.add(status.name.rsplit("/", 1)[-1])
 
     # -- starting ---------------------------------------------------------------------------
 
@@ -82,9 +90,11 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
     def _obstacle(self) -> str | None:
         """Why the next episode cannot start yet."""
         if self._complete_since_ns is None:
-            missing = set(self.params.wait_for_nodes) - set(self.get_node_names())
+            missing = set(self.params.wait_for_nodes) - self._connected
             if missing:
-                return f"nodes not up yet: {', '.join(sorted(missing))}"
+                return f"nodes not up or not connected yet: {', '.join(sorted(missing))}"
+            if self.unheard():
+                return f"no publisher on {', '.join(self.unheard())}"
             self._complete_since_ns = self.now_ns()
         if (self.now_ns() - self._complete_since_ns) * 1e-9 < SETTLE_S:
             return "connections settle"
@@ -128,7 +138,8 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
 
     def _finish(self, ended: EpisodeEnded) -> None:
         self._publisher.publish(episode_to_msg(ended))
-        self._last_end = ended.episode_id
+        if ended.outcome is not Outcome.ABORTED:
+            self._last_end = ended.episode_id
         self._outcomes[ended.outcome] += 1
         self.report(OK, f"episode {ended.episode_id} ended: {ended.outcome.name.lower()}")
         self._start_if_possible()

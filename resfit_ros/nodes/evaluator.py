@@ -39,7 +39,7 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         self._running: _Running | None = None
         self._enable = self.create_client(SetBool, "enable_residual")
         self._start = self.create_client(StartEpisode, "start_episode")
-        self.create_subscription(Episode, "episode", self._on_episode, EPISODES)
+        self.hear(Episode, "episode", self._on_episode, EPISODES)
         self.every(POLL_S, self._advance)
         self.report(OK, f"{len(self._trials)} episodes to run")
 

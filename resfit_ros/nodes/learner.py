@@ -5,6 +5,7 @@ import json
 import threading
 from pathlib import Path
 
+import rclpy
 import torch
 from std_srvs.srv import SetBool, Trigger
 
@@ -32,6 +33,7 @@ from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 
 STATUS_PERIOD_S = 0.05
 TENSORBOARD_PERIOD_S = 1.0
+LOST_AFTER_NS = 1_000_000_000  # an ended episode is taken as it is when nothing came for so long
 BAGS, CHECKPOINTS = "bags/finetune", "checkpoints"
 
 
@@ -61,6 +63,7 @@ class Learner(ResfitNode[LearnerParameters]):
         )
         self._resume(policy)
         self._assembler = TransitionAssembler(len(p.joint_names))
+        self._last_message_ns = self.now_ns()
         self._fresh_actor: PublishedActor | None = None
         self._actor_lock = threading.Lock()
         self._weights = self.create_publisher(ActorWeights, "actor_weights", LATCHED)
@@ -82,7 +85,7 @@ class Learner(ResfitNode[LearnerParameters]):
             (ExecutedAction, "executed_action", executed_from_msg, STEPS),
             (Episode, "episode", episode_from_msg, EPISODES),
         ):
-            self.create_subscription(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
+            self.hear(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
 
     def _make_board(self):
         from torch.utils.tensorboard import SummaryWriter
@@ -119,7 +122,14 @@ class Learner(ResfitNode[LearnerParameters]):
 
     def _on_step(self, value) -> None:
         if isinstance(value, EpisodeEnded) or hasattr(value, "step"):
+            self._last_message_ns = self.now_ns()
             for episode in self._assembler.add(value):
+                self._worker.add(episode)
+
+    def _give_up_on_lost_steps(self) -> None:
+        # Steps of before this node was up never come: the next episode must not wait for them.
+        if self.now_ns() - self._last_message_ns > LOST_AFTER_NS:
+            for episode in self._assembler.flush():
                 self._worker.add(episode)
 
     def _keep_actor(self, actor: PublishedActor) -> None:
@@ -127,6 +137,7 @@ class Learner(ResfitNode[LearnerParameters]):
             self._fresh_actor = actor
 
     def _publish(self) -> None:
+        self._give_up_on_lost_steps()
         with self._actor_lock:
             actor, self._fresh_actor = self._fresh_actor, None
         if actor is not None:
@@ -140,6 +151,8 @@ class Learner(ResfitNode[LearnerParameters]):
             self.report(WARN, f"{progress.steps_lost} steps were lost on the way to the learner")
         else:
             self.report(OK, progress.phase.name.lower().replace("_", " "))
+        if progress.phase is LearnerPhase.DONE and self.params.exit_when_done:
+            rclpy.try_shutdown()
 
     def _weights_message(self, actor: PublishedActor) -> ActorWeights:
         return ActorWeights(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import rclpy
 from rclpy.serialization import deserialize_message
 
 from resfit_ros import msg
@@ -38,9 +39,9 @@ class Recorder(ResfitNode[RecorderParameters]):
             raise ConfigError(f"bag_dir {self._directory}: cannot be made ({error})") from None
         self._open: dict[int, _Open] = {}
         self._closed_up_to = 0
-        self._written = self._late = 0
+        self._written = self._successes = self._late = 0
         for topic, message in EPISODE_TOPICS.items():
-            self.create_subscription(
+            self.hear(
                 getattr(msg, message), topic, lambda raw, t=topic: self._on_raw(t, raw), STEPS, raw=True
             )
         self.every(0.1, self._close_due)
@@ -48,7 +49,7 @@ class Recorder(ResfitNode[RecorderParameters]):
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
-        return {"bags": self._written, "late messages": self._late}
+        return {"bags": self._written, "successes": self._successes, "late messages": self._late}
 
     def _on_raw(self, topic: str, raw: bytes) -> None:
         raw = bytes(raw)
@@ -92,7 +93,10 @@ class Recorder(ResfitNode[RecorderParameters]):
             self.report(ERROR, f"episode {episode_id} was not written to the end: {error}")
             return
         self._written += 1
+        self._successes += outcome is Outcome.SUCCESS
         self.report(OK, f"recording to {self._directory}")
+        if 0 < self.params.successes <= self._successes:
+            rclpy.try_shutdown()
 
     def shutdown(self) -> None:
         """Closes what is open; an unfinished episode is kept as aborted."""

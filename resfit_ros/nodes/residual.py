@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
 from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict
@@ -40,14 +41,13 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if p.actor_path:
             self._actor, scale = load_run_actor(Path(p.actor_path), self._normaliser)
             self._weights = ActorWeights(version=1, residual_scale=scale)
-        self._enabled = p.enabled
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None
         self._rejected_weights = self._without_chunk = self._actions = 0
         self._publisher = self.create_publisher(ActionMsg, "action", STEPS)
-        self.create_subscription(ObservationMsg, "observation", self._on_observation, STEPS)
-        self.create_subscription(ActionChunkMsg, "action_chunk", self._on_chunk, STEPS)
+        self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
+        self.hear(ActionChunkMsg, "action_chunk", self._on_chunk, STEPS)
         if not p.actor_path:
             self.create_subscription(ActorWeights, "actor_weights", self._on_weights, LATCHED)
         self.create_service(SetBool, "enable_residual", self._on_enable)
@@ -58,7 +58,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         dropped = {f"chunks: {v.value}": n for v, n in self._chunks.counts.items()}
         return {
             "actions": self._actions,
-            "residual enabled": self._enabled,
+            "residual enabled": self.params.enabled,
             "actor version": self._weights.version,
             "rejected weights": self._rejected_weights,
             "steps without a chunk": self._without_chunk,
@@ -68,7 +68,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if request.data and self._normaliser is None:
             response.message = "no base policy scaling is loaded; set policy_path"
             return response
-        self._enabled = request.data
+        self.set_parameters([Parameter("enabled", value=request.data)])
         response.success = True
         response.message = f"residual {'enabled' if request.data else 'disabled'}"
         return response
@@ -134,7 +134,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
 
     def _act(self, observation: Observation, base: Float32, phase: float) -> Action:
         command, residual, mode, version = base, np.zeros_like(base), Mode.BASE, 0
-        if self._enabled and self._actor is not None:
+        if self.params.enabled and self._actor is not None:
             w = self._weights
             proposal = self._actor(observation.state, base, phase)
             noise = self._noise.sample() if self.params.explore else None

@@ -47,10 +47,10 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
         self._commands = CommandPublisher(self, p.command_type, p.joint_names)
         self._executed = self.create_publisher(ExecutedAction, "executed_action", STEPS)
         self._status = self.create_publisher(SafetyStatus, "safety_status", 10)
-        self.create_subscription(ActionMsg, "action", self._on_action, STEPS)
-        self.create_subscription(Episode, "episode", self._on_episode, EPISODES)
+        self.hear(ActionMsg, "action", self._on_action, STEPS)
+        self.hear(Episode, "episode", self._on_episode, EPISODES)
         qos = ROBOT if p.lockstep else SENSORS
-        self.create_subscription(JointState, "joint_states", self._on_joint_state, qos)
+        self.hear(JointState, "joint_states", self._on_joint_state, qos)
         self.create_service(SetBool, "arm", self._on_arm)
         self.create_service(SetBool, "estop", self._on_estop)
         if not p.lockstep:

@@ -38,7 +38,7 @@ class SimRobot(ResfitNode[SimRobotParameters]):
         self._clock_publisher = self.create_publisher(Clock, "/clock", ROBOT)
         self._labels = self.create_publisher(Label, "label_event", STEPS)
         self._images = self.create_publisher(Image, "camera/image_raw", ROBOT)
-        self.create_subscription(
+        self.hear(
             MESSAGE_TYPES[p.command_type], "joint_command", self._on_command, ROBOT
         )
         self.create_service(ResetScene, "reset_scene", self._on_reset)

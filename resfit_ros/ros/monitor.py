@@ -34,7 +34,7 @@ class GraphMonitor:
     def __enter__(self) -> "GraphMonitor":
         self._context = Context()
         # Ctrl-C belongs to the command line, which stops the graph in its own order.
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(
             f"resfit_cli_{os.getpid()}", namespace=NAMESPACE, context=self._context
         )

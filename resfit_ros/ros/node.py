@@ -14,6 +14,7 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.subscription import Subscription
 
 from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.parameters import NODE_PARAMETERS, GraphParameters
@@ -23,6 +24,7 @@ P = TypeVar("P", bound=GraphParameters)
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 DIAGNOSTICS_PERIOD_S = 0.5
+UNHEARD, NOTHING = "topics without a publisher", "none"  # key and value in /diagnostics
 STOP_LATENCY_S = 0.1  # how long a signal may go unnoticed while nothing happens
 
 
@@ -38,6 +40,7 @@ class ResfitNode(Node, Generic[P]):
         self._live = LiveParameters(self, NODE_PARAMETERS[name])
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._level, self._summary = OK, "starting"
+        self._needed: list[Subscription] = []
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     @property
@@ -62,6 +65,14 @@ class ResfitNode(Node, Generic[P]):
         """A timer on the steady clock."""
         return self.create_timer(period_s, callback, clock=self.steady)
 
+    def hear(self, kind: type, topic: str, callback, qos, **options) -> None:
+        """Subscribes to a topic without which the node is not ready to work."""
+        self._needed.append(self.create_subscription(kind, topic, callback, qos, **options))
+
+    def unheard(self) -> list[str]:
+        """Needed topics on which no publisher has been found yet."""
+        return [s.topic_name for s in self._needed if s.get_publisher_count() == 0]
+
     def report(self, level: bytes, summary: str) -> None:
         """Sets what /diagnostics says of this node; a change for the worse goes out at once."""
         worse = level > self._level
@@ -76,12 +87,13 @@ class ResfitNode(Node, Generic[P]):
         return {}
 
     def _publish_diagnostics(self) -> None:
+        figures = self.figures() | {UNHEARD: ", ".join(self.unheard()) or NOTHING}
         status = DiagnosticStatus(
             level=self._level,
             name=self.get_fully_qualified_name(),
             message=self._summary,
             hardware_id="resfit_ros",
-            values=[KeyValue(key=k, value=str(v)) for k, v in self.figures().items()],
+            values=[KeyValue(key=k, value=str(v)) for k, v in figures.items()],
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()

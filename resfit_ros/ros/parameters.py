@@ -39,8 +39,9 @@ def _descriptor(contract: Contract, kind: type, many: bool) -> ParameterDescript
     )
     if contract.choices:
         descriptor.additional_constraints = "one of " + ", ".join(map(str, contract.choices))
-    # rclpy checks ranges of scalars only; arrays and open bounds are checked by the dataclass.
-    low, high = contract.ge, contract.le
+    # rclpy checks ranges of scalars only, and takes them as closed; the dataclass checks the rest.
+    low = contract.gt if contract.ge is None else contract.ge
+    high = contract.lt if contract.le is None else contract.le
     if kind in LARGEST and not many and (low is not None or high is not None):
         top = LARGEST[kind]
         bounds = (kind(-top if low is None else low), kind(top if high is None else high))

@@ -26,8 +26,8 @@ class GraspPlan:
     lift_steps: float = 12.0
     box_half_width: float = 0.10
     clearance: float = 0.05
-    squeeze_force: float = 35.0
-    palm_ahead: float = 0.005
+    squeeze_force: float = 20.0
+    palm_ahead: float = 0.002
     lift: float = 0.14
     finger_pitch: float = 0.35  # of the fingers below the horizon
 

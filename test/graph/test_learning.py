@@ -1,0 +1,74 @@
+"""Learning over the graph: data in, weights out, resumed from its run directory."""
+
+from pathlib import Path
+
+import pytest
+
+from resfit_ros import graphs, phases
+from resfit_ros.learning.checkpoint import checkpoints
+from resfit_ros.msg import Action, LearnerStatus
+
+TINY = {
+    "total_steps": 250,
+    "warmup_steps": 60,
+    "critic_only_updates": 20,
+    "critic_ensemble": 2,
+    "hidden_width": 32,
+    "batch_size": 32,
+    "utd": 1.0,
+    "publish_every": 5,
+    "actor_delay": 2,
+}
+
+
+def quiet(done: float, total: float, words: str) -> None:
+    """No progress bar."""
+
+
+@pytest.fixture
+def demos(config, domain, tmp_path) -> Path:
+    """Bags of two successful episodes of the scripted expert."""
+    directory = tmp_path / "demos"
+    phases.record(config, tmp_path, directory, 2, 0, quiet)
+    return directory
+
+
+def test_when_learning_over_the_graph_expect_weights_in_use_no_step_lost_and_resumption(
+    start, config, policy_dir, demos, tmp_path
+):
+    assert phases.count_successes(demos) == 2
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    specs = graphs.finetune_graph(config, run_dir, policy_dir, demos, seed=0, learner=TINY)
+    probe = start(specs)
+    probe.wait(
+        lambda: probe.seen["learner_status"]
+        and probe.seen["learner_status"][-1].phase == LearnerStatus.PHASE_DONE,
+        120.0,
+    )
+    status = probe.seen["learner_status"][-1]
+    assert status.env_steps >= 250
+    assert status.steps_lost == 0
+    assert status.demo_size > 40
+    assert status.gradient_updates == 20 + 250 - 60
+    modes = {a.mode for a in probe.seen["action"]}
+    assert modes == {Action.MODE_EXPLORE}
+    assert max(a.actor_version for a in probe.seen["action"]) > 1
+    assert checkpoints(run_dir / graphs.CHECKPOINTS)
+    probe.supervisor.stop()
+
+    # Steps that were learned from are all in bags: going on starts where it stopped.
+    more = TINY | {"total_steps": 330}
+    result = phases.finetune(config, run_dir, policy_dir, demos, 0, quiet, learner=more)
+    assert result.env_steps >= 330
+    assert result.gradient_updates == 20 + 330 - 60
+    ids = phases.bag_ids(run_dir / graphs.FINETUNE_BAGS)
+    assert ids == list(range(1, len(ids) + 1))
+
+
+def test_when_arms_are_evaluated_expect_each_on_every_scene(start, config, policy_dir, domain, tmp_path):
+    result = phases.evaluate(
+        config, tmp_path, policy_dir, None, tmp_path / "base.json", 2, 900_000, 0, quiet
+    )
+    assert result["arms"]["base"]["episodes"] == 2
+    assert [e["scene_seed"] for e in result["episodes"]] == [900_000, 900_001]

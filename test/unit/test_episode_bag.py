@@ -1,0 +1,108 @@
+"""One bag per episode: whole under its final name, or not there."""
+
+import numpy as np
+import pytest
+from builders import episode_messages
+from serialised import serialise, write_bag
+
+from resfit_ros.core.errors import DataError
+from resfit_ros.core.types import Action, EpisodeEnded, EpisodeStarted, Executed, Observation, Outcome
+from resfit_ros.data.episode_bag import EpisodeBag, bag_name, peek_episode_id
+from resfit_ros.data.read_bags import read_messages
+
+
+def some_messages(episode_id: int = 1, **fields):
+    return episode_messages(np.random.default_rng(0), 4, episode_id=episode_id, **fields)
+
+
+@pytest.mark.parametrize("frame_id", ["", "a", "ab", "abc", "base", "base_", "base_link", "x" * 31])
+@pytest.mark.parametrize("episode_id", [1, 255, 2**40 + 3])
+def test_when_frame_ids_have_any_length_expect_the_episode_id_found(frame_id, episode_id):
+    array = np.zeros(2, np.float32)
+    messages = (
+        Observation(5, episode_id, 3, array),
+        Action(5, episode_id, 3, array, array, array, 0.0),
+        Executed(5, episode_id, 3, array),
+        EpisodeStarted(5, episode_id),
+        EpisodeEnded(5, episode_id, Outcome.SUCCESS, 3),
+    )
+    for message in messages:
+        assert peek_episode_id(serialise(message, frame_id)[1]) == episode_id
+
+
+@pytest.mark.parametrize("frame_id", ["", "a", "base", "base_link"])
+def test_when_ros_serialises_expect_the_episode_id_found(frame_id):
+    serialization = pytest.importorskip("rclpy.serialization")
+    messages = pytest.importorskip("resfit_ros.msg")
+    for kind in (
+        messages.Observation,
+        messages.Action,
+        messages.ActionChunk,
+        messages.ExecutedAction,
+        messages.Episode,
+    ):
+        message = kind(episode_id=2**40 + 3)
+        message.header.frame_id = frame_id
+        assert peek_episode_id(serialization.serialize_message(message)) == 2**40 + 3
+
+
+def test_when_written_expect_equal_values_read_back(tmp_path):
+    given = some_messages(image_shape=(4, 6, 3), tainted=frozenset({2}))
+    bag = write_bag(tmp_path, given)
+    read = list(read_messages(bag.path))
+    assert len(read) == len(given)
+    for ours, theirs in zip(read, given, strict=True):
+        assert type(ours) is type(theirs)
+        for name in type(theirs).__slots__:
+            a, b = getattr(ours, name), getattr(theirs, name)
+            if name == "source_ages_s":
+                b = np.array(b, np.float32)
+            np.testing.assert_array_equal(a, b, err_msg=name)
+
+
+def test_when_closed_expect_the_final_name_and_nothing_partial(tmp_path):
+    bag = write_bag(tmp_path, some_messages())
+    assert bag.path == tmp_path / "episode_000001"
+    assert sorted(file.suffix for file in bag.path.iterdir()) == [".mcap", ".yaml"]
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_when_closed_expect_what_it_is_about_in_the_metadata(tmp_path):
+    bag = write_bag(tmp_path, some_messages())
+    assert "outcome: success" in (bag.path / "metadata.yaml").read_text()
+
+
+def test_when_written_expect_messages_counted(tmp_path):
+    assert write_bag(tmp_path, some_messages()).messages == len(some_messages())
+
+
+def test_when_not_closed_expect_nothing_under_the_final_name(tmp_path):
+    bag = write_bag(tmp_path, some_messages(), close=False)
+    assert not bag.path.exists()
+    assert [p.name for p in (tmp_path / ".partial").iterdir()] == [bag_name(1)]
+
+
+def test_when_a_killed_recorder_left_a_partial_expect_it_kept_aside(tmp_path):
+    left = tmp_path / ".partial" / bag_name(1)
+    left.mkdir(parents=True)
+    (left / "remains.mcap").write_bytes(b"half an episode")
+    bag = write_bag(tmp_path, some_messages())
+    assert (left / "remains.mcap").read_bytes() == b"half an episode"
+    assert len(list(read_messages(bag.path))) == len(some_messages())
+
+
+def test_when_the_bag_exists_expect_it_not_overwritten(tmp_path):
+    bag = write_bag(tmp_path, some_messages())
+    before = {file: file.read_bytes() for file in bag.path.iterdir()}
+    with pytest.raises(DataError, match="exists already"):
+        EpisodeBag(tmp_path, 1, "/resfit")
+    assert {file: file.read_bytes() for file in bag.path.iterdir()} == before
+
+
+def test_when_directory_cannot_be_written_expect_reason(tmp_path, monkeypatch):
+    def refuse(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("resfit_ros.data.episode_bag.Writer.open", refuse)
+    with pytest.raises(DataError, match="No space left"):
+        EpisodeBag(tmp_path, 1, "/resfit")
