@@ -26,7 +26,7 @@ INTERFACES := CMakeLists.txt package.xml msg srv $(wildcard msg/* srv/* scripts/
 
 RUN := . .venv/share/resfit_ros/local_setup.sh &&
 # Plugins that a sourced ROS brings along and that lag behind pytest.
-PYTEST := .venv/bin/python -m pytest -p no:launch_testing -p no:launch_testing_ros_pytest_entrypoint
+PYTEST := .venv/bin/python -m pytest -p no:launch_testing -p no:launch_ros -p no:launch_pytest
 
 .PHONY: help setup demo test clean
 help:

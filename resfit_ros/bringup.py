@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from resfit_ros.core.errors import ConfigError, nearest
+from resfit_ros.core.learning_config import BCConfig
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.core.schema import from_mapping, hints, to_mapping
 
@@ -55,6 +56,12 @@ class RunConfig:
     def joint_names(self) -> tuple[str, ...]:
         return tuple(self.robot["joint_names"])
 
+    @property
+    def behaviour_cloning(self) -> BCConfig:
+        """Settings of the base policy's training; raises ConfigError naming a wrong key."""
+        where = f"{self.path}, section '{BC_SECTION}'"
+        return from_mapping(BCConfig, self.section(BC_SECTION), where)
+
     def section(self, name: str) -> dict[str, Any]:
         """A copy of a section, empty when the file has none."""
         return dict(self.sections.get(name, {}))
@@ -96,7 +103,9 @@ def load_config(path: Path) -> RunConfig:
             )
     if "joint_names" not in sections.get(ROBOT_SECTION, {}):
         raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
-    return RunConfig(path, sections)
+    config = RunConfig(path, sections)
+    config.behaviour_cloning  # noqa: B018  raises on a wrong key now, not after an hour of recording
+    return config
 
 
 def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:

@@ -4,6 +4,7 @@ Each runs a graph under supervision until its goal is reached. Progress goes to 
 the command line and scripts share them.
 """
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -14,13 +15,12 @@ from typing import Any
 import torch
 
 from resfit_ros import graphs
-from resfit_ros.bringup import BC_SECTION, NodeSpec, RunConfig
+from resfit_ros.bringup import NodeSpec, RunConfig
 from resfit_ros.core.errors import DataError, ResfitError
-from resfit_ros.core.schema import from_mapping
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
 from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id
 from resfit_ros.data.demonstrations import successful_segments
-from resfit_ros.learning.bc import BCConfig, train_bc
+from resfit_ros.learning.bc import train_bc
 from resfit_ros.policies.chunk_policy import save_chunk_policy
 from resfit_ros.ros.monitor import GraphMonitor
 from resfit_ros.supervise import Supervisor
@@ -107,9 +107,7 @@ def train_base(
     config: RunConfig, bag_dir: Path, out: Path, seed: int, on_progress: Progress
 ) -> dict[str, Any]:
     """Behaviour-clones a chunk policy from the successful bags into the new directory `out`."""
-    section = config.section(BC_SECTION) | {"seed": seed}
-    section.pop("demonstrations", None)
-    bc = from_mapping(BCConfig, section, f"{config.path}, section '{BC_SECTION}'")
+    bc = dataclasses.replace(config.behaviour_cloning, seed=seed)
     if out.exists():
         raise DataError(f"{out}: already exists; choose another directory or remove it")
     torch.set_num_threads(1)  # a small network: threads would only wait for each other

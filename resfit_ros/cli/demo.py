@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from resfit_ros import graphs, phases
-from resfit_ros.bringup import BC_SECTION, RunConfig
+from resfit_ros.bringup import RunConfig
 from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
@@ -19,7 +19,6 @@ from resfit_ros.core.errors import ConfigError
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
 BASE_EPISODES = 50  # of the first look at the base policy; the verdict comes at the end
-DEFAULT_DEMONSTRATIONS = 8
 
 
 @dataclass
@@ -108,7 +107,7 @@ class _Job:
         self.demos = run.path / graphs.DEMOS
 
     def record(self) -> None:
-        wanted = self.config.section(BC_SECTION).get("demonstrations", DEFAULT_DEMONSTRATIONS)
+        wanted = self.config.behaviour_cloning.demonstrations
         with progress_bar("1 record demos") as on_progress:
             tried = phases.record(
                 self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress

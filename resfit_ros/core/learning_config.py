@@ -63,3 +63,24 @@ class LearningConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class BCConfig:
+    """Settings of the action-chunking behaviour-cloning policy."""
+
+    demonstrations: int = param(8, ge=1, doc="successful demonstrations the demo records")
+    horizon: int = param(10, ge=1, le=200, doc="actions per chunk", unit="steps")
+    hidden_width: int = param(256, ge=8, le=4096, doc="units per hidden layer")
+    hidden_layers: int = param(2, ge=1, le=8, doc="hidden layers")
+    updates: int = param(3000, ge=1, doc="optimiser steps")
+    batch_size: int = param(128, ge=1, doc="chunks per optimiser step")
+    learning_rate: float = param(1e-3, gt=0.0, lt=1.0, doc="initial learning rate, cosine decay")
+    weight_decay: float = param(1e-4, ge=0.0, doc="decoupled weight decay")
+    min_action_range: float = param(
+        0.1, gt=0.0, doc="floor of a joint's demonstrated range in the scaling", unit="rad"
+    )
+    seed: int = param(0, ge=0, doc="seed of weights and sampling")
+
+    def __post_init__(self) -> None:
+        validate(self)

@@ -201,7 +201,9 @@ class EvaluatorParameters(GraphParameters):
     """Node `evaluator`."""
 
     result_path: str = param(doc="JSON file to write; its directory must exist")
-    arms: tuple[str, ...] = param(("base", "finetuned"), doc="what to compare: base, finetuned")
+    arms: tuple[str, ...] = param(
+        ("base", "finetuned"), choices=("base", "finetuned"), doc="what to compare"
+    )
     episodes: int = param(100, ge=1, doc="episodes per arm")
     scene_seed: int = param(1_000_000, ge=0, doc="first of the scene seeds, the same for every arm")
     seed: int = param(0, ge=0, doc="seed of the order in which arms are run")

@@ -57,6 +57,11 @@ class Reason(enum.IntFlag):
     NO_EPISODE = 256
     FOREIGN_SOURCE = 512
 
+    @property
+    def words(self) -> str:
+        """The reasons in words, e.g. "stale_state, estop"."""
+        return ", ".join(r.name.lower() for r in Reason if r & self)
+
 
 class LearnerPhase(enum.IntEnum):
     """What the learner is doing (`LearnerStatus.PHASE_*`)."""

@@ -1,36 +1,15 @@
 """Behaviour cloning of an action-chunking policy from demonstrations."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from resfit_ros.core.errors import DataError
+from resfit_ros.core.learning_config import BCConfig
 from resfit_ros.core.normalize import Normaliser
-from resfit_ros.core.schema import param, validate
 from resfit_ros.core.types import Float32, Segment
-
-
-@dataclass(frozen=True)
-class BCConfig:
-    """Settings of the action-chunking behaviour-cloning policy."""
-
-    horizon: int = param(10, ge=1, le=200, doc="actions per chunk", unit="steps")
-    hidden_width: int = param(256, ge=8, le=4096, doc="units per hidden layer")
-    hidden_layers: int = param(2, ge=1, le=8, doc="hidden layers")
-    updates: int = param(3000, ge=1, doc="optimiser steps")
-    batch_size: int = param(128, ge=1, doc="chunks per optimiser step")
-    learning_rate: float = param(1e-3, gt=0.0, lt=1.0, doc="initial learning rate, cosine decay")
-    weight_decay: float = param(1e-4, ge=0.0, doc="decoupled weight decay")
-    min_action_range: float = param(
-        0.1, gt=0.0, doc="floor of a joint's demonstrated range in the scaling", unit="rad"
-    )
-    seed: int = param(0, ge=0, doc="seed of weights and sampling")
-
-    def __post_init__(self) -> None:
-        validate(self)
 
 
 class ChunkNetwork(nn.Module):

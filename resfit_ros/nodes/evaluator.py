@@ -8,6 +8,7 @@ from pathlib import Path
 import rclpy
 from std_srvs.srv import SetBool
 
+from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import EvaluatorParameters
 from resfit_ros.core.types import EpisodeEnded, Outcome
 from resfit_ros.learning.evaluation import Result, Trial, schedule, summarise
@@ -32,6 +33,8 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
     def __init__(self) -> None:
         super().__init__("evaluator")
         p = self.params
+        if not Path(p.result_path).parent.is_dir():
+            raise ConfigError(f"result_path {p.result_path}: its directory does not exist; make it first")
         self._trials = schedule(p.arms, p.episodes, p.scene_seed, p.seed)
         self._results: list[Result] = []
         self._next = 0

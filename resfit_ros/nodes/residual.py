@@ -115,6 +115,9 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             if self.params.lockstep:
                 self._publisher.publish(last)  # asked again: the first answer may have got lost
             return
+        if self._pending is not None and self._pending.step < message.step:
+            self._without_chunk += 1
+            self.report(WARN, "a step had no chunk; is base_policy running and fast enough?")
         self._try_to_act(observation_from_msg(message))
 
     def _try_to_act(self, observation: Observation) -> None:
@@ -123,8 +126,6 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             return
         base = self._chunks.action(observation.step)
         if base is None:
-            self._without_chunk += 1
-            self.report(WARN, "no chunk covers this step; is base_policy running and fast enough?")
             return
         self._pending = None
         self._last = action_to_msg(self._act(observation, *base))

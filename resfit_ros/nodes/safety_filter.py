@@ -73,7 +73,7 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
         c = self._filter.counters
         return {
             "state": self._filter.state.name,
-            "reasons": str(self._reasons),
+            "reasons": self._reasons.words or "none",
             "accepted": c.accepted,
             "rejected": c.rejected,
             "clamped": c.clamped,
@@ -172,7 +172,7 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
                 largest_clamp=f.largest_clamp,
             )
         )
-        why = f": {reasons!s}" if reasons else ""
+        why = f": {reasons.words}" if reasons else ""
         self.report(LEVELS[f.state], f"{f.state.name.lower()}{why}")
 
     # -- operator ---------------------------------------------------------------------------

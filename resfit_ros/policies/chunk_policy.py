@@ -13,7 +13,8 @@ from resfit_ros.core.errors import DataError, ResfitError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.schema import from_mapping, to_mapping
 from resfit_ros.core.types import Float32, Observation
-from resfit_ros.learning.bc import BCConfig, ChunkNetwork
+from resfit_ros.core.learning_config import BCConfig
+from resfit_ros.learning.bc import ChunkNetwork
 from resfit_ros.policies.protocol import PolicySpec
 
 WEIGHTS, CONFIG = "weights.safetensors", "policy.json"

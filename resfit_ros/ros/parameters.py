@@ -61,6 +61,17 @@ def _refuse_unknown(node: Node, known: list[str]) -> None:
             raise ConfigError(f"unknown parameter '{name}'; {nearest(name, known)}")
 
 
+def _declare_empty(
+    node: Node, name: str, kind: Parameter.Type, descriptor: ParameterDescriptor
+) -> None:
+    # rclpy takes an empty list for bytes, and a node with a parameter that has no value answers no
+    # `ros2 param dump`: the list is set with its type, and only then made read-only.
+    node.declare_parameter(name, kind, ParameterDescriptor())
+    node.set_parameters([Parameter(name, kind, [])])
+    descriptor.type = kind.value
+    node.set_descriptor(name, descriptor)
+
+
 def declare(node: Node, cls: type[T]) -> T:
     """Declares one parameter per field of `cls` and returns them as an instance.
 
@@ -74,10 +85,15 @@ def declare(node: Node, cls: type[T]) -> T:
         kind, many = element_type(annotations[field.name])
         wanted = TYPES[kind, many]
         override = node._parameter_overrides.get(field.name)
+        if override is not None and override.value is None:
+            override = None  # "[]" on the command line
         if override is None and field.default is REQUIRED:
             raise ConfigError(f"parameter '{field.name}' is missing: {contract_of(field).doc}")
-        # rclpy takes an empty list for bytes: a list that is empty by default is declared by type
-        # alone and stays unset.
+        if override is None and field.default == ():
+            node._parameter_overrides.pop(field.name, None)
+            _declare_empty(node, field.name, wanted, _descriptor(contract_of(field), kind, many))
+            values[field.name] = ()
+            continue
         typed_only = field.default in (REQUIRED, ())
         start = wanted if typed_only else list(field.default) if many else field.default
         try:
@@ -93,7 +109,7 @@ def declare(node: Node, cls: type[T]) -> T:
             if type(error).__module__ != "rclpy.exceptions":
                 raise
             raise ConfigError(f"parameter '{field.name}': {error}") from None
-        values[field.name] = field.default if parameter.value is None else parameter.value
+        values[field.name] = parameter.value
     return from_mapping(cls, values, f"parameters of node {node.get_name()}")
 
 

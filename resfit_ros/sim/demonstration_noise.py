@@ -14,14 +14,14 @@ from resfit_ros.sim.errors import TaskError
 class DemonstrationNoise:
     """Standard deviations of a demonstrator's habits. Zero everywhere is a perfect one."""
 
-    grasp_x: float = 0.006  # m: both palms along the box's sides, drawn per episode
+    grasp_x: float = 0.005  # m: both palms along the box's sides, drawn per episode
     grasp_z: float = 0.010  # m: both palms, height
     grasp_yaw: float = 0.04  # rad: both palms about the box's vertical axis
-    palm_x: float = 0.006  # m: each palm on its own, along the side
+    palm_x: float = 0.005  # m: each palm on its own, along the side
     palm_z: float = 0.006  # m: each palm on its own, height
     squeeze: float = 1.0  # N: force of the squeeze
     speed: float = 0.08  # relative: duration of each phase
-    joint: float = 0.014  # rad: stationary deviation of the slow per-step noise on each joint
+    joint: float = 0.012  # rad: stationary deviation of the slow per-step noise on each joint
     joint_correlation: float = 0.9  # of that noise from one step to the next
 
     def __post_init__(self) -> None:

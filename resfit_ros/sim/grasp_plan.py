@@ -26,7 +26,7 @@ class GraspPlan:
     lift_steps: float = 12.0
     box_half_width: float = 0.10
     clearance: float = 0.05
-    squeeze_force: float = 20.0
+    squeeze_force: float = 15.0
     palm_ahead: float = 0.002
     lift: float = 0.14
     finger_pitch: float = 0.35  # of the fingers below the horizon

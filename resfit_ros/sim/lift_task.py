@@ -33,7 +33,7 @@ class LiftTask:
     box_yaw_range: float = 0.40
     box_mass: float = 1.75
     sliding_friction: float = 0.8
-    torsional_friction: float = 0.0092  # m: torque about the contact normal per normal force
+    torsional_friction: float = 0.012  # m: torque about the contact normal per normal force
     lift_height: float = 0.08  # of the box's centre above its place on the table
     max_tilt: float = 0.30  # of the box's vertical axis; a box that hangs askew is not lifted
     max_speed: float = 0.5  # m/s: a box that flies is not held

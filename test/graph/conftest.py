@@ -17,7 +17,8 @@ from rclpy.context import Context  # noqa: E402
 from resfit_ros import msg  # noqa: E402
 from resfit_ros.bringup import NodeSpec, RunConfig, load_config  # noqa: E402
 from resfit_ros.core.types import Segment  # noqa: E402
-from resfit_ros.learning.bc import BCConfig, train_bc  # noqa: E402
+from resfit_ros.core.learning_config import BCConfig
+from resfit_ros.learning.bc import train_bc  # noqa: E402
 from resfit_ros.paths import find_config  # noqa: E402
 from resfit_ros.policies.chunk_policy import save_chunk_policy  # noqa: E402
 from resfit_ros.ros.commands import MESSAGE_TYPES  # noqa: E402

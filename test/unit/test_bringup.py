@@ -83,7 +83,10 @@ def test_when_a_list_is_empty_by_default_expect_it_left_out(tmp_path):
     ("sections", "message"),
     [
         (SMALL | {"learnr": {}}, "unknown section 'learnr'; did you mean 'learner'?"),
-        ({"robot": SMALL["robot"] | {"joint_name": []}}, "unknown key 'joint_name'; did you mean 'joint_names'?"),
+        (
+            {"robot": SMALL["robot"] | {"joint_name": []}},
+            "unknown key 'joint_name'; did you mean 'joint_names'?",
+        ),
         ({"robot": {"control_hz": 20.0}}, "section 'robot': missing key 'joint_names'"),
         ({"learner": {}}, "section 'robot': missing key 'joint_names'"),
         ({"robot": None}, "expected sections"),
@@ -108,7 +111,10 @@ def test_when_file_is_missing_expect_its_path(tmp_path):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"tick_hzz": 100.0}, "section 'safety_filter': unknown key 'tick_hzz'; did you mean 'tick_hz'?"),
+        (
+            {"tick_hzz": 100.0},
+            "section 'safety_filter': unknown key 'tick_hzz'; did you mean 'tick_hz'?",
+        ),
         ({"tick_hz": "fast"}, "tick_hz: expected float, got str 'fast'"),
         ({"upper": [1.0, float("nan")]}, r"upper\[1\] must be finite"),
         ({"max_velocity": [1.0, -1.0]}, r"max_velocity\[1\] must be greater than 0"),

@@ -113,7 +113,15 @@ def test_when_chunks_are_judged_expect_each_verdict_counted(buffer):
 
 @pytest.mark.parametrize(
     ("have", "step", "fresh"),
-    [(0, 0, True), (0, 3, True), (0, 4, False), (4, 4, True), (4, 7, True), (4, 8, False), (4, 3, False)],
+    [
+        (0, 0, True),
+        (0, 3, True),
+        (0, 4, False),
+        (4, 4, True),
+        (4, 7, True),
+        (4, 8, False),
+        (4, 3, False),
+    ],
 )
 def test_when_asked_for_a_step_expect_fresh_only_with_its_own_chunk(buffer, have, step, fresh):
     buffer.add(chunk(have))

@@ -76,10 +76,14 @@ def assert_within_limits(given: np.ndarray) -> None:
 # --- actions reach the robot -------------------------------------------------------------------
 
 
-def test_when_action_is_within_limits_expect_its_command_exactly_at_the_last_tick(rig):
-    command = np.float32([0.11, -0.205])
-    given = rig.step(0, command)
-    assert given[-1].position.tobytes() == command.astype(np.float64).tobytes()
+def test_when_actions_are_within_limits_expect_each_command_exactly_at_its_last_tick(rig):
+    rng = np.random.default_rng(0)
+    command = HERE
+    for step in range(200):  # across zero, where differences of positions are rounded
+        command = (command * 0.985 + rng.uniform(-0.001, 0.001, 2)).astype(np.float32)
+        last = rig.step(step, command)[-1]
+        assert last.position.tobytes() == command.astype(np.float64).tobytes()
+        assert last.executed.action.tobytes() == command.tobytes()
 
 
 def test_when_action_is_executed_expect_equal_increments(rig):
@@ -316,6 +320,16 @@ def test_when_stopped_while_moving_expect_the_shortest_braking_distance(rig, sto
     speed = np.abs(before[-1] - before[-2]) / 0.01
     distance = np.abs(positions(stop(rig))[-1] - before[-1])
     assert np.all(distance <= speed**2 / (2 * MAX_ACCELERATION))
+
+
+def test_when_braking_expect_it_not_measured_as_a_clamp(rig):
+    moving(rig)
+    rig.filter.set_estop(True)
+    clamps = []
+    for _ in range(20):
+        rig.ticks(1)
+        clamps.append(rig.filter.largest_clamp)
+    assert max(clamps) < 1e-12
 
 
 # --- joint states ------------------------------------------------------------------------------
