@@ -91,21 +91,26 @@ def load_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
     if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
         raise ConfigError(f"{path}: expected sections ('robot:', 'learner:', ...) with keys below them")
-    known = (ROBOT_SECTION, BC_SECTION, *NODE_PARAMETERS)
-    for name in sections:
-        if name not in known:
-            raise ConfigError(f"{path}: unknown section '{name}'; {nearest(name, known)}")
-    shared = {key for cls in NODE_PARAMETERS.values() for key in hints(cls)}
-    for key in sections.get(ROBOT_SECTION, {}):
-        if key not in shared:
-            raise ConfigError(
-                f"{path}, section '{ROBOT_SECTION}': unknown key '{key}'; {nearest(key, shared)}"
-            )
+    _check_names(path, sections)
     if "joint_names" not in sections.get(ROBOT_SECTION, {}):
         raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
     config = RunConfig(path, sections)
     config.behaviour_cloning  # noqa: B018  raises on a wrong key now, not after an hour of recording
     return config
+
+
+def _check_names(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises ConfigError on a section or key nobody reads, naming the nearest known one."""
+    known = (ROBOT_SECTION, BC_SECTION, *NODE_PARAMETERS)
+    for name in sections:
+        if name not in known:
+            raise ConfigError(f"{path}: unknown section '{name}'; {nearest(name, known)}")
+    allowed = {name: set(hints(cls)) for name, cls in NODE_PARAMETERS.items()}
+    allowed[ROBOT_SECTION] = set().union(*allowed.values())
+    for name, keys in allowed.items():
+        for key in sections.get(name, {}):
+            if key not in keys:
+                raise ConfigError(f"{path}, section '{name}': unknown key '{key}'; {nearest(key, keys)}")
 
 
 def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:

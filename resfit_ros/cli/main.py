@@ -55,6 +55,14 @@ def _load(name: str, timing: str | None = None, robot: bool = False) -> Any:
     return with_timing(config, timing) if timing else config
 
 
+def _require(policy: Path, checkpoint: Path | None = None) -> None:
+    """Refuses what is missing before anything is written or started."""
+    if not (policy / "policy.json").is_file():
+        raise ConfigError(f"--policy {policy}: holds no base policy; make one with 'resfit train-bc'")
+    if checkpoint is not None and not checkpoint.is_dir():
+        raise ConfigError(f"--checkpoint {checkpoint}: no such directory; fine-tune with 'resfit finetune'")
+
+
 def _new_directory(path: Path) -> Path:
     if path.exists() and any(path.iterdir()):
         raise ConfigError(f"{path}: not empty; choose another directory or remove it")
@@ -134,6 +142,7 @@ def finetune(
         from resfit_ros import phases
 
         loaded = _load(config, timing, robot)
+        _require(policy)
         run_dir.mkdir(parents=True, exist_ok=True)
         with progress_bar("finetune") as on_progress:
             result = phases.finetune(
@@ -172,6 +181,7 @@ def evaluate(
         from resfit_ros.cli.report import print_evaluation
 
         loaded = _load(config, timing, robot)
+        _require(policy, checkpoint)
         _new_directory(out).mkdir(parents=True, exist_ok=True)
         with progress_bar("evaluate") as on_progress:
             result = phases.evaluate(
@@ -207,6 +217,7 @@ def up(
     with reporting_errors():
         from resfit_ros import graphs, phases
 
+        _require(policy, checkpoint)
         specs = graphs.deploy_graph(_load(config, timing, robot), policy, checkpoint, not robot)
         console.print("nodes: " + ", ".join(s.name for s in specs) + "; Ctrl-C stops them")
         phases.run_until_interrupted(specs, logs)

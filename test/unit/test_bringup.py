@@ -121,9 +121,8 @@ def test_when_file_is_missing_expect_its_path(tmp_path):
     ],
 )
 def test_when_a_nodes_section_is_wrong_expect_section_and_key_named(tmp_path, section, message):
-    config = small(tmp_path, safety_filter=section)
     with pytest.raises(ConfigError, match=message):
-        config.parameters("safety_filter")
+        small(tmp_path, safety_filter=section).parameters("safety_filter")
 
 
 def test_when_a_required_value_is_missing_expect_it_named(tmp_path):
