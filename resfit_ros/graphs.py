@@ -5,7 +5,7 @@ from typing import Any
 
 from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
 
-DEMOS, FINETUNE_BAGS, EVALUATION_BAGS = "bags/demos", "bags/finetune", "bags/evaluation"
+DEMOS, UNUSED_DEMOS, FINETUNE_BAGS = "bags/demos", "bags/demos_unused", "bags/finetune"
 POLICY, CHECKPOINTS = "base_policy", "checkpoints"
 EVALUATION = "evaluation.json"
 

@@ -15,10 +15,13 @@ from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
 from resfit_ros.core.errors import ConfigError
+from resfit_ros.data.bag_directory import successful_bags
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
-BASE_EPISODES = 50  # of the first look at the base policy; the verdict comes at the end
+BASE_EPISODES = 60  # of the first look at the base policy; the verdict comes at the end
+BASE_RANGE = (0.25, 0.5)  # success rate that leaves something to learn from and something to gain
+BASE_ATTEMPTS, DEMO_STEP = 4, 2
 
 
 @dataclass
@@ -48,7 +51,7 @@ def run_demo(
     identity = config.path.read_bytes() + json.dumps([learner, episodes]).encode()
     run = _open_run(config, seed, runs, fresh, hashlib.sha256(identity).hexdigest())
     job = _Job(config, run, learner, episodes)
-    for name in ("record", "train_base", "evaluate_base", "finetune", "evaluate", "pictures"):
+    for name in ("base_policy", "finetune", "evaluate", "pictures"):
         if name in run.done:
             continue
         started = time.monotonic()
@@ -59,6 +62,22 @@ def run_demo(
             run.wall_s += time.monotonic() - started
             run.save()
     job.finish()
+
+
+def next_count(attempts: list[dict[str, Any]], first: int) -> int | None:
+    """How many demonstrations to train the base policy on next; None: the last attempt stands.
+
+    attempts: {"demonstrations", "success_rate"} of those made; more demonstrations where the policy
+    was too poor, fewer where it was too good. It never turns back, so it ends.
+    """
+    if not attempts:
+        return first
+    low, high = BASE_RANGE
+    directions = [(a["success_rate"] < low) - (a["success_rate"] > high) for a in attempts]
+    turned = len(set(directions) - {0}) > 1
+    if directions[-1] == 0 or turned or len(attempts) == BASE_ATTEMPTS:
+        return None
+    return max(1, attempts[-1]["demonstrations"] + directions[-1] * DEMO_STEP)
 
 
 def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: str) -> DemoRun:
@@ -106,19 +125,38 @@ class _Job:
         self.policy = run.path / graphs.POLICY
         self.demos = run.path / graphs.DEMOS
 
-    def record(self) -> None:
-        wanted = self.config.behaviour_cloning.demonstrations
-        with progress_bar("1 record demos") as on_progress:
-            tried = phases.record(
-                self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress
-            )
-        self.run.results["demonstrations"] = {"successes": wanted, "episodes": tried}
+    def base_policy(self) -> None:
+        """As few demonstrations as give a base policy worth improving: good, but not good enough."""
+        attempts = self.run.results.setdefault("base_attempts", [])
+        while (wanted := next_count(attempts, self.config.behaviour_cloning.demonstrations)) is not None:
+            self._record(wanted)
+            self._train()
+            rate = self._evaluate_base()
+            attempts.append({"demonstrations": wanted, "success_rate": rate})
+            self.run.save()
 
-    def train_base(self) -> None:
+    def _record(self, wanted: int) -> None:
+        unused = self.run.path / graphs.UNUSED_DEMOS
+        for bag in successful_bags(self.demos)[wanted:]:
+            unused.mkdir(parents=True, exist_ok=True)
+            bag.rename(unused / bag.name)
+        with progress_bar("1 record demos") as on_progress:
+            phases.record(self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress)
+
+    def _train(self) -> None:
+        if self.policy.exists():
+            shutil.rmtree(self.policy)  # of an attempt before, made in this run
         with progress_bar("2 train base policy") as on_progress:
             self.run.results["bc"] = phases.train_base(
                 self.config, self.demos, self.policy, self.run.seed, on_progress
             )
+
+    def _evaluate_base(self) -> float:
+        episodes = min(BASE_EPISODES, self.episodes)
+        result = self._evaluate(
+            "3 evaluate base", None, "base_evaluation.json", episodes, graphs.BASE_SCENES
+        )
+        return result["arms"]["base"]["success_rate"]
 
     def _evaluate(self, title: str, actor: Path | None, name: str, episodes: int, first: int) -> dict:
         run, result = self.run, self.run.path / name
@@ -138,13 +176,6 @@ class _Job:
                 on_progress,
                 bag_dir=bags,
             )
-
-    def evaluate_base(self) -> None:
-        episodes = min(BASE_EPISODES, self.episodes)
-        result = self._evaluate(
-            "3 evaluate base", None, "base_evaluation.json", episodes, graphs.BASE_SCENES
-        )
-        self.run.results["first_look"] = result["arms"]["base"]
 
     def finetune(self) -> None:
         with progress_bar("4 fine-tune") as on_progress:
@@ -186,7 +217,7 @@ class _Job:
             "base_wilson_95": arms["base"]["wilson_95"],
             "finetuned_wilson_95": arms["finetuned"]["wilson_95"],
             "p_value": results["evaluation"]["p_value"],
-            "demonstrations": results["demonstrations"]["successes"],
+            "demonstrations": results["bc"]["demonstrations"],
         }
         (run.path / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
         print_evaluation(results["evaluation"])

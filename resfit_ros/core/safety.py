@@ -71,7 +71,6 @@ class SafetyFilter:
         self._episode_id = 0
         self._ended_at: int | None = None
         self._action: Action | None = None
-        self._segment_start: Float64 | None = None
         self._segment_tick = 0
         self._segment_reasons = Reason.NONE
         self._executed_step = -1
@@ -156,7 +155,7 @@ class SafetyFilter:
         self.counters.accepted += 1
         self.action_received_ns = now_ns
         self._action = action
-        self._segment_start, self._segment_tick = self.limiter.position, 0
+        self._segment_tick = 0
         self._segment_reasons = Reason.NONE
         if self.state is SafetyState.HOLD:
             self.state = SafetyState.ARMED

@@ -58,6 +58,7 @@ class TransitionAssembler:
         self.action_dim = action_dim
         self.duplicates = 0
         self.late = 0  # messages of episodes already given out
+        self.rejected = 0  # messages with another number of joints
         self._open: OrderedDict[int, _OpenEpisode] = OrderedDict()
         self._closed_up_to = 0
 
@@ -77,10 +78,18 @@ class TransitionAssembler:
     def _store(self, episode: _OpenEpisode, message: Observation | Action | Executed) -> None:
         kinds = {Observation: episode.observations, Action: episode.actions, Executed: episode.executed}
         steps = kinds[type(message)]
-        if message.step in steps:
+        if not self._has_right_size(message):
+            self.rejected += 1
+        elif message.step in steps:
             self.duplicates += 1
         else:
             steps[message.step] = message
+
+    def _has_right_size(self, message: Observation | Action | Executed) -> bool:
+        if isinstance(message, Observation):
+            return True
+        vector = message.base if isinstance(message, Action) else message.action
+        return vector.shape == (self.action_dim,)
 
     def _collect(self) -> list[AssembledEpisode]:
         done = []

@@ -14,6 +14,12 @@ def next_episode_id(directory: Path) -> int:
     return max(bag_ids(directory), default=0) + 1
 
 
+def successful_bags(directory: Path) -> list[Path]:
+    """Finished bags whose metadata says success, in order of their episodes."""
+    metadata = sorted(directory.glob("episode_*/metadata.yaml"))
+    return [path.parent for path in metadata if "outcome: success" in path.read_text()]
+
+
 def count_successes(directory: Path) -> int:
-    """Finished bags whose metadata says success."""
-    return sum("outcome: success" in p.read_text() for p in directory.glob("episode_*/metadata.yaml"))
+    """How many finished bags are of successful episodes."""
+    return len(successful_bags(directory))

@@ -39,6 +39,14 @@ def bag_name(episode_id: int) -> str:
     return f"episode_{episode_id:06d}"
 
 
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 class EpisodeBag:
     """An open bag; it lies under `.partial/` until it is closed, synced and whole."""
 
@@ -72,8 +80,7 @@ class EpisodeBag:
             self._writer.set_custom_data(key, value)
         self._writer.close()
         for file in [*self._partial.iterdir(), self._partial]:
-            handle = os.open(file, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
+            _sync(file)
         self._partial.rename(self.path)
+        _sync(self.path.parent)
         return self.path
