@@ -15,13 +15,13 @@ from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
 from resfit_ros.core.errors import ConfigError
-from resfit_ros.data.bag_directory import successful_bags
+from resfit_ros.data.bag_directory import count_successes, successful_bags
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
 BASE_EPISODES = 60  # of the first look at the base policy; the verdict comes at the end
-BASE_RANGE = (0.25, 0.5)  # success rate that leaves something to learn from and something to gain
-BASE_ATTEMPTS, DEMO_STEP = 4, 2
+BASE_RANGE = (0.27, 0.52)  # success rate that leaves something to learn from and something to gain
+BASE_ATTEMPTS = 4
 
 
 @dataclass
@@ -65,10 +65,10 @@ def run_demo(
 
 
 def next_count(attempts: list[dict[str, Any]], first: int) -> int | None:
-    """How many demonstrations to train the base policy on next; None: the last attempt stands.
+    """How many demonstrations to train the base policy on next; None: enough was tried.
 
-    attempts: {"demonstrations", "success_rate"} of those made; more demonstrations where the policy
-    was too poor, fewer where it was too good. It never turns back, so it ends.
+    attempts: {"demonstrations", "success_rate"} of those made; one more demonstration where the
+    policy was too poor, one fewer where it was too good. It never turns back, so it ends.
     """
     if not attempts:
         return first
@@ -77,7 +77,13 @@ def next_count(attempts: list[dict[str, Any]], first: int) -> int | None:
     turned = len(set(directions) - {0}) > 1
     if directions[-1] == 0 or turned or len(attempts) == BASE_ATTEMPTS:
         return None
-    return max(1, attempts[-1]["demonstrations"] + directions[-1] * DEMO_STEP)
+    return max(1, attempts[-1]["demonstrations"] + directions[-1])
+
+
+def best_attempt(attempts: list[dict[str, Any]]) -> int:
+    """Index of the attempt nearest to the middle of the range."""
+    middle = sum(BASE_RANGE) / 2
+    return min(range(len(attempts)), key=lambda i: abs(attempts[i]["success_rate"] - middle))
 
 
 def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: str) -> DemoRun:
@@ -134,12 +140,22 @@ class _Job:
             rate = self._evaluate_base()
             attempts.append({"demonstrations": wanted, "success_rate": rate})
             self.run.save()
+        best = best_attempt(attempts)
+        if best != len(attempts) - 1:  # made again: one seed and the same bags give the same policy
+            self._record(attempts[best]["demonstrations"])
+            self._train()
+        self.run.results["base"] = attempts[best]
 
     def _record(self, wanted: int) -> None:
+        """Exactly `wanted` successful demonstrations in use; surplus ones are set aside."""
         unused = self.run.path / graphs.UNUSED_DEMOS
+        unused.mkdir(parents=True, exist_ok=True)
+        for bag in unused.glob("episode_*"):
+            bag.rename(self.demos / bag.name)
         for bag in successful_bags(self.demos)[wanted:]:
-            unused.mkdir(parents=True, exist_ok=True)
             bag.rename(unused / bag.name)
+        if count_successes(self.demos) == wanted:
+            return
         with progress_bar("1 record demos") as on_progress:
             phases.record(self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress)
 

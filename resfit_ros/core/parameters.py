@@ -170,7 +170,7 @@ class SimRobotParameters(JointParameters):
         0.3, gt=0.0, doc="realtime: stop when no command came for so long", unit="s"
     )
     joint_state_hz: float = param(100.0, gt=0.0, le=200.0, doc="joint states (realtime)", unit="Hz")
-    camera_hz: float = param(0.0, ge=0.0, le=60.0, doc="rendered images; 0: none", unit="Hz")
+    camera_hz: float = param(0.0, ge=0.0, le=60.0, doc="rendered images, in lockstep one per step; 0: none", unit="Hz")
     image_width: int = param(224, ge=16, le=1024, doc="width of rendered images", unit="px")
     image_height: int = param(224, ge=16, le=1024, doc="height of rendered images", unit="px")
     label_success: bool = param(True, doc="press the success button when the task is done")

@@ -137,9 +137,9 @@ class SimRobot(ResfitNode[SimRobotParameters]):
         p = self.params
         if not p.camera_hz:
             return
-        rate = p.control_hz if p.lockstep else p.joint_state_hz
         self._ticks_between_images += 1
-        if self._ticks_between_images * p.camera_hz < rate:
+        # Lockstep: an observation needs an image of its own instant.
+        if not p.lockstep and self._ticks_between_images * p.camera_hz < p.joint_state_hz:
             return
         self._ticks_between_images = 0
         image = self.sim.render(p.image_width, p.image_height)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from resfit_ros.core.errors import ResfitError
 
-class SimError(Exception):
+
+class SimError(ResfitError):
     """Base class of what the simulated robot raises."""
 
 

@@ -1,13 +1,18 @@
 """One episode after the other through the real graph, as fast as it goes."""
 
+import dataclasses
+
 import numpy as np
+import pytest
+from std_srvs.srv import SetBool, Trigger
 
 from resfit_ros import graphs
 from resfit_ros.core.types import EpisodeEnded, Executed, Observation
 from resfit_ros.data.read_bags import bag_paths, read_episodes, read_messages
 from resfit_ros.msg import Action, Episode
+from resfit_ros.sim import HumanoidSim
+from resfit_ros.sim.errors import RenderError
 from resfit_ros.srv import StartEpisode
-from std_srvs.srv import SetBool, Trigger
 
 
 def evaluation_nodes(config, policy_dir, tmp_path, bags=None):
@@ -145,3 +150,27 @@ def test_when_a_bag_is_read_expect_the_messages_that_were_published(start, confi
     assert sum(isinstance(m, Executed) for m in recorded) == len(
         probe.of_episode("executed_action", episode_id)
     )
+
+
+def test_when_a_camera_is_asked_for_expect_a_resized_image_in_each_observation(
+    start, config, policy_dir, tmp_path
+):
+    with HumanoidSim() as sim:
+        try:
+            sim.render(32, 32)
+        except RenderError as error:
+            pytest.skip(f"no OpenGL to render with: {error}")
+    sections = {
+        **config.sections,
+        "aggregator": {"camera_names": ["camera"], "image_width": 32, "image_height": 24},
+        "sim_robot": {"camera_hz": 20.0, "image_width": 64, "image_height": 48},
+    }
+    config = dataclasses.replace(config, sections=sections)
+    probe = start(evaluation_nodes(config, policy_dir, tmp_path))
+    probe.call(StartEpisode, "start_episode", StartEpisode.Request(scene_seed=9))
+    probe.wait(lambda: len(probe.seen["observation"]) >= 5)
+    for observation in probe.seen["observation"][:5]:
+        (image,) = observation.images
+        assert (image.width, image.height, image.encoding) == (32, 24, "rgb8")
+        assert len(set(image.data)) > 10  # not one flat colour
+        assert image.header.stamp == observation.header.stamp

@@ -4,7 +4,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed; run 'make setup'")
 
-from resfit_ros.cli.demo import next_count  # noqa: E402
+from resfit_ros.cli.demo import best_attempt, next_count  # noqa: E402
 
 
 def attempts(*pairs: tuple[int, float]) -> list[dict[str, float]]:
@@ -20,16 +20,20 @@ def test_when_the_base_is_within_the_range_expect_it_kept():
 
 
 def test_when_the_base_is_too_good_expect_fewer_demonstrations():
-    assert next_count(attempts((7, 0.66)), 7) == 5
+    assert next_count(attempts((7, 0.66)), 7) == 6
 
 
 def test_when_the_base_is_too_poor_expect_more_demonstrations():
-    assert next_count(attempts((7, 0.1), (9, 0.2)), 7) == 11
+    assert next_count(attempts((7, 0.1), (8, 0.2)), 7) == 9
 
 
 def test_when_the_direction_turns_expect_an_end():
-    assert next_count(attempts((7, 0.66), (5, 0.2)), 7) is None
+    assert next_count(attempts((7, 0.66), (6, 0.2)), 7) is None
 
 
 def test_when_every_attempt_fails_expect_an_end():
-    assert next_count(attempts((7, 0.7), (5, 0.7), (3, 0.7), (1, 0.7)), 7) is None
+    assert next_count(attempts((7, 0.7), (6, 0.7), (5, 0.7), (4, 0.7)), 7) is None
+
+
+def test_when_none_is_within_the_range_expect_the_nearest_taken():
+    assert best_attempt(attempts((7, 0.66), (6, 0.22))) == 1

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "resfit_ros"
 ALLOWED = {
     "core": {"core"},
     "learning": {"core", "learning"},
-    "sim": {"sim"},
+    "sim": {"core", "sim"},  # for the base of all errors
     "policies": {"core", "learning", "sim", "policies"},
     "data": {"core", "policies", "data"},
     "ros": {"core", "bringup", "msg", "srv", "ros"},
