@@ -152,10 +152,13 @@ class _Job:
         unused.mkdir(parents=True, exist_ok=True)
         for bag in unused.glob("episode_*"):
             bag.rename(self.demos / bag.name)
+        if count_successes(self.demos) < wanted:
+            self._record_more(wanted)
+        # The robot goes on while the recording is being stopped: that may give one more.
         for bag in successful_bags(self.demos)[wanted:]:
             bag.rename(unused / bag.name)
-        if count_successes(self.demos) == wanted:
-            return
+
+    def _record_more(self, wanted: int) -> None:
         with progress_bar("1 record demos") as on_progress:
             phases.record(self.config, self.run.path, self.demos, wanted, self.run.seed, on_progress)
 
