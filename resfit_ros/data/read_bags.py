@@ -1,11 +1,14 @@
 """Bag files to the same values the live topics give, and on to learning data."""
 
+import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from rosbags.highlevel import AnyReader
+from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
+from rosbags.rosbag2 import ReaderError
+from rosbags.serde import SerdeError
 
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
@@ -76,6 +79,21 @@ def _episode(m) -> EpisodeEnded | None:
     return EpisodeEnded(_stamp_ns(m), m.episode_id, outcome, m.steps, m.scene_seed, m.labelled_by)
 
 
+# What rosbags raises for damaged files, by the part of a file that is hit.
+DAMAGE = (
+    AnyReaderError,
+    ReaderError,
+    SerdeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+)
 DECODERS = {
     type_name("Observation"): _observation,
     type_name("Action"): _action,
@@ -114,9 +132,7 @@ def read_messages(path: Path) -> Iterator[StepMessage]:
                 value = DECODERS[connection.msgtype](reader.deserialize(raw, connection.msgtype))
                 if value is not None:
                     yield value
-    except DataError:
-        raise
-    except Exception as error:  # rosbags raises many kinds for a damaged file
+    except DAMAGE as error:
         raise DataError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
 
 

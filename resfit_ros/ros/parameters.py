@@ -9,7 +9,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import InvalidParameterTypeException
+from rclpy.exceptions import InvalidParameterTypeException, ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -94,8 +94,7 @@ def declare(node: Node, cls: type[T]) -> T:
             _declare_empty(node, field.name, wanted, _descriptor(contract_of(field), kind, many))
             values[field.name] = ()
             continue
-        typed_only = field.default in (REQUIRED, ())
-        start = wanted if typed_only else list(field.default) if many else field.default
+        start = wanted if field.default in (REQUIRED, ()) else list(field.default) if many else field.default
         try:
             parameter = node.declare_parameter(
                 field.name, start, _descriptor(contract_of(field), kind, many)
@@ -105,9 +104,7 @@ def declare(node: Node, cls: type[T]) -> T:
                 f"parameter '{field.name}': expected {wanted.name.lower()}, "
                 f"got {override.value if override is not None else start!r}"
             ) from None
-        except Exception as error:
-            if type(error).__module__ != "rclpy.exceptions":
-                raise
+        except ParameterException as error:
             raise ConfigError(f"parameter '{field.name}': {error}") from None
         values[field.name] = parameter.value
     return from_mapping(cls, values, f"parameters of node {node.get_name()}")
