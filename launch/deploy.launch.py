@@ -6,6 +6,7 @@ ros2 launch resfit_ros deploy.launch.py policy:=DIR checkpoint:=DIR
 import dataclasses
 
 from resfit_ros import graphs, launching
+from resfit_ros.core import run_layout
 from resfit_ros.core.parameters import REALTIME
 from resfit_ros.launching import AUTO, NONE, Argument, Plan, Values
 
@@ -26,7 +27,7 @@ ARGUMENTS = (
 
 def plan(values: Values) -> Plan:
     config, policy = values.config(), values.policy()
-    checkpoint = values.beside_policy("checkpoint", graphs.CHECKPOINTS, policy)
+    checkpoint = values.beside_policy("checkpoint", run_layout.CHECKPOINTS, policy)
     simulate = not values.flag("robot")
     specs = graphs.deploy_graph(config, policy, checkpoint, simulate)
     return Plan(specs, values.run_directory("out"), words=f"policy {policy}, checkpoint {checkpoint}")

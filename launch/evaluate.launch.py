@@ -4,6 +4,7 @@ ros2 launch resfit_ros evaluate.launch.py policy:=DIR checkpoint:=DIR out:=DIR
 """
 
 from resfit_ros import graphs, launching
+from resfit_ros.core import run_layout
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.launching import AUTO, Argument, Plan, Values
 
@@ -27,13 +28,13 @@ ARGUMENTS = (
 
 def plan(values: Values) -> Plan:
     config, policy = values.config(), values.policy()
-    checkpoint = values.beside_policy("checkpoint", graphs.CHECKPOINTS, policy)
+    checkpoint = values.beside_policy("checkpoint", run_layout.CHECKPOINTS, policy)
     episodes, scene, seed = (values.number(n, i) for n, i in (("episodes", 1), ("scene", 0), ("seed", 0)))
     simulate = not values.flag("robot")
     out = values.run_directory("out")
     if out.is_dir() and any(out.iterdir()):
         raise ConfigError(f"out:={out}: not empty; choose another directory or remove it")
-    result = out / graphs.EVALUATION
+    result = out / run_layout.EVALUATION
     specs = graphs.evaluate_graph(
         config, policy, checkpoint, result, out / "bags", episodes, scene, seed, simulate
     )

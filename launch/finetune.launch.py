@@ -4,6 +4,7 @@ ros2 launch resfit_ros finetune.launch.py policy:=DIR run_dir:=DIR
 """
 
 from resfit_ros import graphs, launching
+from resfit_ros.core import run_layout
 from resfit_ros.data.bag_directory import next_episode_id
 from resfit_ros.launching import AUTO, Argument, Plan, Values
 
@@ -21,13 +22,13 @@ ARGUMENTS = (
 
 def plan(values: Values) -> Plan:
     config, policy = values.config(), values.policy()
-    demos = values.beside_policy("demos", graphs.DEMOS, policy)
+    demos = values.beside_policy("demos", run_layout.DEMOS, policy)
     learner = {"exit_when_done": True}
     if values.text("steps") != AUTO:
         learner["total_steps"] = values.number("steps", 100)
     seed, simulate = values.number("seed", 0), not values.flag("robot")
     run_dir = values.run_directory("run_dir")
-    first = next_episode_id(run_dir / graphs.FINETUNE_BAGS)
+    first = next_episode_id(run_dir / run_layout.FINETUNE_BAGS)
     specs = graphs.finetune_graph(config, run_dir, policy, demos, seed, first, simulate, learner)
     return Plan(specs, run_dir, "learner", f"policy {policy}, demonstrations {demos}, run in {run_dir}")
 

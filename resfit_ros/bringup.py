@@ -14,8 +14,8 @@ import yaml
 
 from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.learning_config import BCConfig
-from resfit_ros.core.parameters import NODE_PARAMETERS
-from resfit_ros.core.schema import from_mapping, hints, to_mapping
+from resfit_ros.core.parameters import NODE_PARAMETERS, ObservingParameters
+from resfit_ros.core.schema import REQUIRED, from_mapping, hints, to_mapping
 
 
 NAMESPACE = "/resfit"
@@ -57,6 +57,13 @@ class RunConfig:
         return tuple(self.robot["joint_names"])
 
     @property
+    def state_dim(self) -> int:
+        """Length of the state vector."""
+        return ObservingParameters(
+            joint_names=self.joint_names, **{k: tuple(v) for k, v in self.robot.items() if k == "state"}
+        ).layout.size
+
+    @property
     def behaviour_cloning(self) -> BCConfig:
         """Settings of the base policy's training; raises ConfigError naming a wrong key."""
         where = f"{self.path}, section '{BC_SECTION}'"
@@ -95,8 +102,23 @@ def load_config(path: Path) -> RunConfig:
     if "joint_names" not in sections.get(ROBOT_SECTION, {}):
         raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
     config = RunConfig(path, sections)
-    config.behaviour_cloning  # noqa: B018  raises on a wrong key now, not after an hour of recording
+    _check_values(config)
     return config
+
+
+def _check_values(config: RunConfig) -> None:
+    """Raises ConfigError on a value out of range now, not after an hour of recording."""
+    config.behaviour_cloning  # noqa: B018
+    for name in config.sections:
+        cls = NODE_PARAMETERS.get(name)
+        if cls is not None:
+            config.parameters(name, {path: "given later" for path in paths_of(cls)})
+
+
+def paths_of(cls: type) -> list[str]:
+    """Required text parameters: files and folders, which each run fills in."""
+    kinds = hints(cls)
+    return [f.name for f in dataclasses.fields(cls) if f.default is REQUIRED and kinds[f.name] is str]
 
 
 def _check_names(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
@@ -104,13 +126,13 @@ def _check_names(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
     known = (ROBOT_SECTION, BC_SECTION, *NODE_PARAMETERS)
     for name in sections:
         if name not in known:
-            raise ConfigError(f"{path}: unknown section '{name}'; {nearest(name, known)}")
+            raise ConfigError(f"{path}: unknown section '{name}'; {nearest(str(name), known)}")
     allowed = {name: set(hints(cls)) for name, cls in NODE_PARAMETERS.items()}
     allowed[ROBOT_SECTION] = set().union(*allowed.values())
     for name, keys in allowed.items():
         for key in sections.get(name, {}):
             if key not in keys:
-                raise ConfigError(f"{path}, section '{name}': unknown key '{key}'; {nearest(key, keys)}")
+                raise ConfigError(f"{path}, section '{name}': unknown key '{key}'; {nearest(str(key), keys)}")
 
 
 def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:

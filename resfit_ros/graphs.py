@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
-
-DEMOS, UNUSED_DEMOS, FINETUNE_BAGS = "bags/demos", "bags/demos_unused", "bags/finetune"
-POLICY, CHECKPOINTS = "base_policy", "checkpoints"
-EVALUATION = "evaluation.json"
+from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.run_layout import FINETUNE_BAGS
 
 Overrides = dict[str, dict[str, Any]]
 
@@ -21,7 +19,7 @@ def scenes(seed: int, first: int) -> int:
     return seed * SCENES_PER_SEED + first
 
 
-def _with_robot(config: RunConfig, nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
+def _with_robot(nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
     return (*nodes, "sim_robot") if simulate else nodes
 
 
@@ -30,7 +28,14 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
         overrides.setdefault("safety_filter", {})["auto_arm"] = False
     manager = overrides.setdefault("episode_manager", {})
     manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
-    return describe(config, nodes, overrides)
+    specs = describe(config, nodes, overrides)
+    used = {s.parameters["execute_steps"] for s in specs if "execute_steps" in s.parameters}
+    if len(used) > 1:
+        raise ConfigError(
+            f"{config.path}: execute_steps differs between nodes ({sorted(used)}); set it once, in "
+            "section 'robot'"
+        )
+    return specs
 
 
 def record_graph(
@@ -38,7 +43,6 @@ def record_graph(
     bag_dir: Path,
     seed: int,
     first_episode_id: int = 1,
-    policy: str = "expert",
     successes: int = 0,
 ) -> tuple[NodeSpec, ...]:
     """The scripted expert in the place of the base policy, recorded; simulation only.
@@ -46,7 +50,7 @@ def record_graph(
     successes: the recorder finishes after so many; 0: somebody else decides.
     """
     overrides: Overrides = {
-        "base_policy": {"policy": policy, "execute_steps": 1, "seed": seed},
+        "base_policy": {"policy": "expert", "execute_steps": 1, "seed": seed},
         "residual": {"enabled": False, "execute_steps": 1},
         "episode_manager": {
             "auto_start": True,
@@ -55,7 +59,7 @@ def record_graph(
         },
         "recorder": {"bag_dir": str(bag_dir), "successes": successes},
     }
-    return _describe(config, _with_robot(config, (*CONTROL_NODES, "recorder"), True), overrides)
+    return _describe(config, _with_robot((*CONTROL_NODES, "recorder"), True), overrides)
 
 
 def finetune_graph(
@@ -94,7 +98,7 @@ def finetune_graph(
         "recorder": {"bag_dir": str(run_dir / FINETUNE_BAGS)},
     }
     nodes = (*CONTROL_NODES, "recorder", "learner")
-    return _describe(config, _with_robot(config, nodes, simulate), overrides)
+    return _describe(config, _with_robot(nodes, simulate), overrides)
 
 
 def evaluate_graph(
@@ -127,7 +131,7 @@ def evaluate_graph(
     if bag_dir is not None:
         overrides["recorder"] = {"bag_dir": str(bag_dir)}
         nodes = (*nodes, "recorder")
-    return _describe(config, _with_robot(config, nodes, simulate), overrides)
+    return _describe(config, _with_robot(nodes, simulate), overrides)
 
 
 def deploy_graph(
@@ -140,4 +144,4 @@ def deploy_graph(
         "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
         "episode_manager": {"auto_start": simulate},
     }
-    return _describe(config, _with_robot(config, CONTROL_NODES, simulate), overrides)
+    return _describe(config, _with_robot(CONTROL_NODES, simulate), overrides)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resfit_ros import graphs
+from resfit_ros.core import run_layout
 from resfit_ros.bringup import NodeSpec, RunConfig, load_config, with_timing
 from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.parameters import LOCKSTEP, REALTIME
@@ -50,7 +51,7 @@ SEED = Argument("seed", "0", "Seed of scenes, weights and noise.")
 POLICY = Argument(
     "policy",
     AUTO,
-    f"Base policy directory, from 'resfit train-bc'; auto: {LATEST / graphs.POLICY}, where 'resfit demo' "
+    f"Base policy directory, from 'resfit train-bc'; auto: {LATEST / run_layout.POLICY}, where 'resfit demo' "
     "leaves it.",
 )
 
@@ -104,7 +105,7 @@ class Values:
     def policy(self) -> Path:
         """The base policy directory."""
         given = self.text("policy")
-        path = LATEST / graphs.POLICY if given == AUTO else Path(given)
+        path = LATEST / run_layout.POLICY if given == AUTO else Path(given)
         if not path.is_dir():
             why = "is missing" if given == AUTO else "cannot be used"
             raise ConfigError(

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from resfit_ros import graphs
+from resfit_ros.core import run_layout
 from resfit_ros.bringup import NodeSpec, RunConfig
 from resfit_ros.core.errors import DataError, ResfitError
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
@@ -40,7 +41,6 @@ class FinetuneResult:
     env_steps: int
     gradient_updates: int
     steps_lost: int
-    finished: bool
 
 
 def run_graph(
@@ -60,7 +60,10 @@ def run_graph(
         with Supervisor(specs, run_dir / "config" / phase, run_dir / "logs" / phase) as supervisor:
             while not is_done(monitor, supervisor.check()):
                 monitor.spin(TICK_S)
-                if time.monotonic() - monitor.last_activity > STALL_S:
+                # A person may take as long as a reset or a label needs; a simulation may not.
+                simulated = any(s.name == "sim_robot" for s in specs)
+                paused = monitor.learner and monitor.learner.phase == LearnerPhase.PAUSED
+                if simulated and not paused and time.monotonic() - monitor.last_activity > STALL_S:
                     raise ResfitError(
                         f"{phase}: nothing has moved for {STALL_S:g} s. The nodes say:\n"
                         f"{monitor.complaints()}\n  logs: {run_dir / 'logs' / phase}"
@@ -111,7 +114,7 @@ def train_base(
     if out.exists():
         raise DataError(f"{out}: already exists; choose another directory or remove it")
     torch.set_num_threads(1)  # a small network: threads would only wait for each other
-    segments = successful_segments(bag_dir, len(config.joint_names))
+    segments = successful_segments(bag_dir, len(config.joint_names), config.state_dim)
     started = time.monotonic()
     last_loss = float("nan")
 
@@ -141,7 +144,7 @@ def finetune(
     learner: dict[str, Any] | None = None,
 ) -> FinetuneResult:
     """Fine-tunes until the learner's step budget is used up; resumes what is in `run_dir`."""
-    first = next_episode_id(run_dir / graphs.FINETUNE_BAGS)
+    first = next_episode_id(run_dir / run_layout.FINETUNE_BAGS)
     specs = graphs.finetune_graph(config, run_dir, policy, demos, seed, first, simulate, learner)
     total = next(s for s in specs if s.name == "learner").parameters["total_steps"]
     status = None
@@ -164,7 +167,6 @@ def finetune(
         env_steps=status.env_steps,
         gradient_updates=status.gradient_updates,
         steps_lost=status.steps_lost,
-        finished=True,
     )
 
 

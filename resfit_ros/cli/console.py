@@ -4,8 +4,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -60,6 +62,11 @@ def _plain_progress(title: str) -> Callable[[float, float, str], None]:
     return update
 
 
+def _fail(words: str) -> NoReturn:
+    errors.print(f"[bold red]error:[/] {escape(words)}", soft_wrap=True)
+    sys.exit(EXIT_ERROR)
+
+
 @contextmanager
 def reporting_errors() -> Iterator[None]:
     """One clear line instead of a traceback for what a user can put right.
@@ -70,8 +77,9 @@ def reporting_errors() -> Iterator[None]:
     try:
         yield
     except ResfitError as error:
-        errors.print(f"[bold red]error:[/] {error}", markup=True, soft_wrap=True)
-        sys.exit(EXIT_ERROR)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}; choose another place or free it")
     except KeyboardInterrupt:
         errors.print("stopped; nothing finished was lost")
         sys.exit(EXIT_INTERRUPTED)

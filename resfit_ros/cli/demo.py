@@ -1,21 +1,26 @@
 """`resfit demo`: the main job from nothing to a fine-tuned policy, resumable at every phase."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from resfit_ros import graphs, phases
+from resfit_ros.core import run_layout
 from resfit_ros.bringup import RunConfig
 from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.data.bag_directory import count_successes, successful_bags
+from resfit_ros.ros.monitor import GraphMonitor
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
@@ -49,8 +54,26 @@ def run_demo(
     """Runs every phase that is not done yet and ends with a table."""
     learner = {"total_steps": steps} if steps else {}
     identity = config.path.read_bytes() + json.dumps([learner, episodes]).encode()
+    with GraphMonitor() as monitor:  # before anything of a run that is going on is touched
+        monitor.refuse_running_graph()
     run = _open_run(config, seed, runs, fresh, hashlib.sha256(identity).hexdigest())
-    job = _Job(config, run, learner, episodes)
+    with _locked(run.path):
+        _run_phases(_Job(config, run, learner, episodes))
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One process at a time works on a run directory."""
+    with (path / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"{path}: another demo works on this run; wait for it or stop it") from None
+        yield
+
+
+def _run_phases(job: "_Job") -> None:
+    run = job.run
     for name in ("base_policy", "finetune", "evaluate", "pictures"):
         if name in run.done:
             continue
@@ -89,7 +112,7 @@ def best_attempt(attempts: list[dict[str, Any]]) -> int:
 def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: str) -> DemoRun:
     latest = runs / LATEST
     if not fresh and (latest / STATE).is_file() and not (latest / SUMMARY).exists():
-        state = json.loads((latest / STATE).read_text())
+        state = _read_state(latest / STATE)
         if state["seed"] == seed and state["config_sha256"] == identity:
             run = DemoRun(latest.resolve(), **state)
             done = ", ".join(run.done) or "nothing"
@@ -106,6 +129,15 @@ def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: s
     run = DemoRun(path.resolve(), seed, identity)
     run.save()
     return run
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(path.read_text())
+        DemoRun(path.parent, **state)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError(f"{path}: damaged ({error}); start anew with --fresh") from None
+    return state
 
 
 def _shown(path: Path) -> str:
@@ -128,8 +160,8 @@ class _Job:
 
     def __init__(self, config: RunConfig, run: DemoRun, learner: dict[str, Any], episodes: int) -> None:
         self.config, self.run, self.learner, self.episodes = config, run, learner, episodes
-        self.policy = run.path / graphs.POLICY
-        self.demos = run.path / graphs.DEMOS
+        self.policy = run.path / run_layout.POLICY
+        self.demos = run.path / run_layout.DEMOS
 
     def base_policy(self) -> None:
         """As few demonstrations as give a base policy worth improving: good, but not good enough."""
@@ -148,7 +180,7 @@ class _Job:
 
     def _record(self, wanted: int) -> None:
         """Exactly `wanted` successful demonstrations in use; surplus ones are set aside."""
-        unused = self.run.path / graphs.UNUSED_DEMOS
+        unused = self.run.path / run_layout.UNUSED_DEMOS
         unused.mkdir(parents=True, exist_ok=True)
         for bag in unused.glob("episode_*"):
             bag.rename(self.demos / bag.name)
@@ -210,15 +242,15 @@ class _Job:
         self.run.results["finetune"] = vars(result)
 
     def evaluate(self) -> None:
-        actor = self.run.path / graphs.CHECKPOINTS
+        actor = self.run.path / run_layout.CHECKPOINTS
         self.run.results["evaluation"] = self._evaluate(
-            "5 evaluate both", actor, graphs.EVALUATION, self.episodes, graphs.FINAL_SCENES
+            "5 evaluate both", actor, run_layout.EVALUATION, self.episodes, graphs.FINAL_SCENES
         )
 
     def pictures(self) -> None:
         evaluation, path = self.run.results["evaluation"], self.run.path
         plot_learning_curve(path, evaluation, path / "learning_curve.png")
-        make_film(path / "bags" / Path(graphs.EVALUATION).stem, evaluation, path)
+        make_film(path / "bags" / Path(run_layout.EVALUATION).stem, evaluation, path)
 
     def finish(self) -> None:
         run, results = self.run, self.run.results
@@ -238,7 +270,9 @@ class _Job:
             "p_value": results["evaluation"]["p_value"],
             "demonstrations": results["bc"]["demonstrations"],
         }
-        (run.path / SUMMARY).write_text(json.dumps(summary, indent=1) + "\n")
+        partial = run.path / f".{SUMMARY}.partial"
+        partial.write_text(json.dumps(summary, indent=1) + "\n")
+        os.replace(partial, run.path / SUMMARY)
         print_evaluation(results["evaluation"])
         console.print(
             f"{summary['env_steps']} environment steps, {summary['gradient_updates']} gradient "

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from resfit_ros.core.types import Executed
-from resfit_ros.data.read_bags import bag_paths, read_messages
+from resfit_ros.data.episode_bag import bag_name
+from resfit_ros.data.read_bags import read_messages
 from resfit_ros.sim import HumanoidSim
 
 WIDTH, HEIGHT = 320, 240
@@ -29,7 +30,7 @@ def telling_scene(evaluation: dict[str, Any]) -> int:
 
 def _commands(bags: Path, episode_id: int) -> np.ndarray:
     """Executed actions (K, A) of the episode with that number."""
-    path = next(p for p in bag_paths(bags) if int(p.name.split("_")[1]) == episode_id)
+    path = bags / bag_name(episode_id)
     steps = {m.step: m.action for m in read_messages(path) if isinstance(m, Executed)}
     return np.array([steps[k] for k in sorted(steps)])
 

@@ -55,12 +55,17 @@ def _load(name: str, timing: str | None = None, robot: bool = False) -> Any:
     return with_timing(config, timing) if timing else config
 
 
-def _require(policy: Path, checkpoint: Path | None = None) -> None:
+def _require(policy: Path, checkpoint: Path | None = None, demos: Path | None = None) -> None:
     """Refuses what is missing before anything is written or started."""
-    if not (policy / "policy.json").is_file():
-        raise ConfigError(f"--policy {policy}: holds no base policy; make one with 'resfit train-bc'")
-    if checkpoint is not None and not checkpoint.is_dir():
-        raise ConfigError(f"--checkpoint {checkpoint}: no such directory; fine-tune with 'resfit finetune'")
+    from resfit_ros.data.read_bags import bag_paths
+    from resfit_ros.learning.checkpoint import load_run_actor
+    from resfit_ros.policies.chunk_policy import ChunkPolicy
+
+    normaliser = ChunkPolicy(policy).normaliser
+    if checkpoint is not None:
+        load_run_actor(checkpoint, normaliser)
+    if demos is not None:
+        bag_paths(demos)
 
 
 def _new_directory(path: Path) -> Path:
@@ -142,7 +147,7 @@ def finetune(
         from resfit_ros import phases
 
         loaded = _load(config, timing, robot)
-        _require(policy)
+        _require(policy, demos=demos)
         run_dir.mkdir(parents=True, exist_ok=True)
         with progress_bar("finetune") as on_progress:
             result = phases.finetune(
@@ -177,8 +182,9 @@ def evaluate(
 ) -> None:
     """Measure success rates: blind, interleaved, on the same initial scenes."""
     with reporting_errors():
-        from resfit_ros import graphs, phases
+        from resfit_ros import phases
         from resfit_ros.cli.report import print_evaluation
+        from resfit_ros.core import run_layout
 
         loaded = _load(config, timing, robot)
         _require(policy, checkpoint)
@@ -189,7 +195,7 @@ def evaluate(
                 out,
                 policy,
                 checkpoint,
-                out / graphs.EVALUATION,
+                out / run_layout.EVALUATION,
                 episodes,
                 scene,
                 seed,

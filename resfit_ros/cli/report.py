@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 
 from resfit_ros.cli.console import console
+from resfit_ros.core.run_layout import LEARNING_LOG
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -32,8 +33,11 @@ def print_evaluation(result: dict[str, Any]) -> None:
 def learning_points(run_dir: Path) -> tuple[np.ndarray, np.ndarray]:
     """(environment steps (N,), rolling success rate (N,)) that the learner logged."""
     steps, rates = [], []
-    for line in (run_dir / "learning.jsonl").read_text().splitlines():
-        point = json.loads(line)
+    for line in (run_dir / LEARNING_LOG).read_text().splitlines():
+        try:
+            point = json.loads(line)
+        except json.JSONDecodeError:  # half a line: the learner was killed while it wrote
+            continue
         if point["success_rate"] == point["success_rate"]:
             steps.append(point["env_steps"])
             rates.append(point["success_rate"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.schema import param, validate
 
 
@@ -63,6 +64,11 @@ class LearningConfig:
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.total_steps <= self.warmup_steps:
+            raise ConfigError(
+                f"total_steps {self.total_steps} must be above warmup_steps {self.warmup_steps}: "
+                "nothing would be learnt"
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -93,7 +93,12 @@ class Normaliser:
         return residual * self.action_half_range
 
     def normalise_state(self, state: Float32) -> Float32:
-        """Raw states (..., S) to standardised, clipped states (..., S)."""
+        """Raw states (..., S) to standardised, clipped states (..., S).
+
+        Raises ShapeError on states of another length.
+        """
+        if state.shape[-1] != self.state_dim:
+            raise ShapeError(f"state has {state.shape[-1]} numbers, expected {self.state_dim}")
         standardised = (state - self.state_mean) / self.state_std
         return np.clip(standardised, -self.state_clip, self.state_clip)
 

@@ -164,7 +164,6 @@ class RecorderParameters(GraphParameters):
 class SimRobotParameters(JointParameters):
     """Node `sim_robot`."""
 
-    task: str = param("bimanual_lift", choices=("bimanual_lift",), doc="task to simulate")
     command_type: str = param("joint_trajectory", choices=COMMAND_TYPES, doc="message type obeyed")
     command_timeout_s: float = param(
         0.3, gt=0.0, doc="realtime: stop when no command came for so long", unit="s"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resfit_ros.core.errors import ShapeError
 from resfit_ros.core.limiter import JointLimiter, JointLimits
 from resfit_ros.core.types import Action, Executed, Float64, Reason, SafetyState
 
@@ -102,7 +103,12 @@ class SafetyFilter:
     # -- inputs -----------------------------------------------------------------------------
 
     def on_joint_state(self, position: Float64, stamp_ns: int, now_ns: int) -> None:
-        """Measured positions (A,), finite, configured order; `stamp_ns` as in their header."""
+        """Measured positions (A,), configured order; `stamp_ns` as in their header.
+
+        Raises ShapeError when they are not finite: such a state counts as none at all.
+        """
+        if not np.all(np.isfinite(position)):
+            raise ShapeError("joint state holds NaN or Inf")
         self._measured, self._measured_stamp_ns = position, stamp_ns
         self.state_received_ns = now_ns
         if self._resync_from_ns is not None:

@@ -1,12 +1,15 @@
 """What a directory of episode bags holds, from names and metadata alone."""
 
+import re
 from pathlib import Path
+
+BAG_NAME = re.compile(r"episode_(\d+)(?:-\d+)?")  # with a number behind it: left by a killed recorder
 
 
 def bag_ids(directory: Path) -> list[int]:
     """Episode ids of the bags in a directory, finished or not."""
     names = [p.name for p in (*directory.glob("episode_*"), *directory.glob(".partial/episode_*"))]
-    return sorted(int(name.split("_")[1].split("-")[0]) for name in names)
+    return sorted(int(m[1]) for m in map(BAG_NAME.fullmatch, names) if m)
 
 
 def next_episode_id(directory: Path) -> int:

@@ -3,7 +3,7 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load, save
@@ -87,10 +87,10 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
             _remove(final)
         scratch.rename(final)
         _sync_directory(directory)
+        for old in checkpoints(directory)[KEPT:]:
+            _remove(old)
     except OSError as error:
         raise DataError(f"{final}: checkpoint not written ({error}); free some disk space") from error
-    for old in checkpoints(directory)[KEPT:]:
-        _remove(old)
     return final
 
 
@@ -183,8 +183,20 @@ def restore_newest(directory: Path, trainer: Trainer) -> tuple[Path | None, list
     return None, problems
 
 
-def load_run_actor(path: Path, normaliser: Normaliser | None) -> tuple[ActorPolicy, float]:
-    """(averaged actor, residual scale) of a checkpoint, or of the newest valid one below `path`."""
+class LoadedActor(NamedTuple):
+    """The averaged actor of a checkpoint; `problems`: what was wrong with newer ones passed over."""
+
+    actor: ActorPolicy
+    residual_scale: float
+    path: Path
+    problems: tuple[str, ...]
+
+
+def load_run_actor(path: Path, normaliser: Normaliser | None) -> LoadedActor:
+    """The actor of a checkpoint, or of the newest valid one below `path`.
+
+    Raises DataError when there is none, saying what was wrong with each.
+    """
     candidates = [path] if (path / MANIFEST).is_file() else checkpoints(path)
     if not candidates:
         raise DataError(f"{path}: no checkpoint there; fine-tune first with 'resfit finetune'")
@@ -196,7 +208,8 @@ def load_run_actor(path: Path, normaliser: Normaliser | None) -> tuple[ActorPoli
             manifest, files = _read(candidate)
             _require_same(manifest, normaliser, candidate)
             actor = load_actor(files[ACTOR], sha256(files[ACTOR]), normaliser)
-            return actor, float(manifest["residual_scale"])
+            scale = float(manifest["residual_scale"])
+            return LoadedActor(actor, scale, candidate, tuple(problems))
         except DataError as error:
             problems.append(str(error))
     raise DataError("; ".join(problems))

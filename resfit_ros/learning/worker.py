@@ -63,6 +63,7 @@ class LearnerWorker:
         on_actor: Callable[[PublishedActor], None],
     ) -> None:
         self.trainer = trainer
+        self.failure: Exception | None = None  # what ended the thread
         self.problem: str | None = None  # what to tell the user, e.g. a full disk
         self.last_checkpoint: Path | None = None
         self._dir, self._about, self._every_s = checkpoint_dir, about, checkpoint_every_s
@@ -146,6 +147,13 @@ class LearnerWorker:
         return (n1 - n0) / max(t1 - t0, 1e-9)
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            # A thread has nobody to raise to: its owner asks, and ends the process with the reason.
+            self.failure = error
+
+    def _work(self) -> None:
         saved_at = time.monotonic()
         while True:
             worked = self._one_round()
@@ -154,7 +162,7 @@ class LearnerWorker:
             if self._save_asked or self._stop or done or (worked and now - saved_at > self._every_s):
                 self._save_asked, saved_at = False, now
                 self._save()
-                self._finished = self._finished or done
+                self._finished = self._finished or (done and self.problem is None)
             with self._wake:
                 if self._stop:
                     return

@@ -90,7 +90,7 @@ class Aggregator(ResfitNode[AggregatorParameters]):
             return
         repeated = to_ns(message.header.stamp) == self._last_stamp_ns and self._last is not None
         self._store("joints", message, value)
-        if self.params.lockstep and repeated:
+        if self.params.lockstep and repeated and self._episode_id:
             # The robot repeats its state when it waits: some message of this step got lost.
             self._publisher.publish(self._last)
 

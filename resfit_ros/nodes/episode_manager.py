@@ -6,8 +6,8 @@ from std_srvs.srv import Trigger
 
 from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal
 from resfit_ros.core.parameters import EpisodeParameters
-from resfit_ros.core.types import EpisodeEnded, Outcome
-from resfit_ros.msg import Episode, Label, LearnerStatus
+from resfit_ros.core.types import EpisodeEnded, Outcome, SafetyState
+from resfit_ros.msg import Episode, Label, LearnerStatus, SafetyStatus
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.ros.convert import episode_to_msg, to_ns
 from resfit_ros.ros.node import NOTHING, OK, UNHEARD, WARN, ResfitNode, run_node
@@ -18,6 +18,7 @@ from resfit_ros.srv import ResetScene, StartEpisode
 POLL_S = 0.1
 SETTLE_S = 0.5  # after the last node found its publishers, for these to find it
 RESET_TIMEOUT_S = 60.0
+RETRY_S = 2.0
 
 
 class EpisodeManager(ResfitNode[EpisodeParameters]):
@@ -33,12 +34,15 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         self._complete_since_ns: int | None = None
         self._wanted = p.auto_start  # an episode should be started as soon as possible
         self._wanted_seed: int | None = None
-        self._reset_began_ns = 0
+        self._reset_began_ns = self._not_before_ns = 0
+        self._answer = None  # of the reset under way
+        self._safety: int | None = None
         self._outcomes = dict.fromkeys(Outcome, 0)
         self._publisher = self.create_publisher(Episode, "episode", EPISODES)
         self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
         self.create_subscription(Label, "label_event", self._on_label_event, STEPS)
         self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
+        self.create_subscription(SafetyStatus, "safety_status", self._on_safety, 10)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self._reset = self.create_client(ResetScene if p.seeded_reset else Trigger, "reset_scene")
         self.create_service(Trigger, "reset", self._on_reset)
@@ -52,6 +56,9 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         counts = {o.name.lower(): n for o, n in self._outcomes.items() if o is not Outcome.NONE}
         m = self._machine
         return {"state": m.state.value, "episode": m.episode_id, "step": m.steps} | counts
+
+    def _on_safety(self, message: SafetyStatus) -> None:
+        self._safety = message.state
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
@@ -68,12 +75,13 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         if self._machine.state is EpisodeState.RESETTING:
             waited_s = (self.now_ns() - self._reset_began_ns) * 1e-9
             if waited_s > RESET_TIMEOUT_S:
-                self._machine.reset_failed()
-                self.report(WARN, f"reset service gave no answer in {RESET_TIMEOUT_S:g} s")
+                self._give_up_reset(f"no answer in {RESET_TIMEOUT_S:g} s")
         self._start_if_possible()
 
     def _start_if_possible(self) -> None:
         if not self._wanted or self._machine.state is not EpisodeState.IDLE:
+            return
+        if self.now_ns() < self._not_before_ns:
             return
         obstacle = self._obstacle()
         if obstacle:
@@ -84,7 +92,8 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         self._wanted, self._wanted_seed = self.params.auto_start, None
         self._reset_began_ns = self.now_ns()
         request = ResetScene.Request(seed=seed) if self.params.seeded_reset else Trigger.Request()
-        self._reset.call_async(request).add_done_callback(self._on_reset_done)
+        self._answer = self._reset.call_async(request)
+        self._answer.add_done_callback(self._on_reset_done)
         self.report(OK, "resetting the scene")
 
     def _obstacle(self) -> str | None:
@@ -100,6 +109,8 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
             return "connections settle"
         if not self._reset.service_is_ready():
             return f"reset service {self._reset.srv_name} is not available"
+        if "safety_filter" in self.params.wait_for_nodes and self._safety != SafetyState.ARMED:
+            return "the safety filter is not armed; arm it with the service 'arm'"
         return self._learner_obstacle() if self.params.wait_for_learner else None
 
     def _learner_obstacle(self) -> str | None:
@@ -115,19 +126,26 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         return None
 
     def _on_reset_done(self, future) -> None:
+        if future is not self._answer:  # of a reset that was given up
+            return
         response = future.result()
         if response is None or not response.success:
-            self._machine.reset_failed()
-            why = response.message if response is not None else "no answer"
-            self.report(WARN, f"reset failed: {why}; correct the cause and reset again")
-            return
-        if self._machine.state is not EpisodeState.RESETTING:
+            self._give_up_reset(response.message if response is not None else "no answer")
             return
         stamp: Time | None = getattr(response, "stamp", None)
         start_ns = to_ns(stamp) if stamp is not None else self.stamp_ns()
         started = self._machine.reset_done(start_ns)
         self._publisher.publish(episode_to_msg(started))
         self.report(OK, f"episode {started.episode_id} is running")
+
+    def _give_up_reset(self, why: str) -> None:
+        """Back to idle; the same start is tried again after a while."""
+        seed = self._machine.scene_seed
+        self._machine.reset_failed()
+        self._answer = None
+        self._wanted, self._wanted_seed = True, seed
+        self._not_before_ns = self.now_ns() + round(RETRY_S * 1e9)
+        self.report(WARN, f"reset failed: {why}; it is tried again every {RETRY_S:g} s")
 
     # -- running and ending -----------------------------------------------------------------
 

@@ -9,8 +9,9 @@ import rclpy
 import torch
 from std_srvs.srv import SetBool, Trigger
 
-from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.errors import ConfigError, ResfitError
 from resfit_ros.core.parameters import LearnerParameters
+from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS, LEARNING_LOG, TENSORBOARD
 from resfit_ros.core.transitions import TransitionAssembler
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase
 from resfit_ros.data.demonstrations import load_demonstrations
@@ -34,7 +35,10 @@ from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 STATUS_PERIOD_S = 0.05
 TENSORBOARD_PERIOD_S = 1.0
 LOST_AFTER_NS = 1_000_000_000  # an ended episode is taken as it is when nothing came for so long
-BAGS, CHECKPOINTS = "bags/finetune", "checkpoints"
+
+
+class LearningFailed(ResfitError):
+    """The training thread ended with an error."""
 
 
 class Learner(ResfitNode[LearnerParameters]):
@@ -90,14 +94,14 @@ class Learner(ResfitNode[LearnerParameters]):
     def _make_board(self):
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(str(self._run_dir / "tensorboard"))
+        return SummaryWriter(str(self._run_dir / TENSORBOARD))
 
     def _resume(self, policy: ChunkPolicy) -> None:
         """After a crash or a stop: newest valid checkpoint, replay rebuilt from the run's bags."""
         path, problems = restore_newest(self._run_dir / CHECKPOINTS, self._trainer)
         for problem in problems:
             self.get_logger().warning(f"checkpoint passed over: {problem}")
-        bags = self._run_dir / BAGS
+        bags = self._run_dir / FINETUNE_BAGS
         if not bags.is_dir() or not any(bags.glob("*/metadata.yaml")):
             return
         spec = policy.spec
@@ -143,6 +147,8 @@ class Learner(ResfitNode[LearnerParameters]):
         if actor is not None:
             self._version = actor.version
             self._weights.publish(self._weights_message(actor))
+        if self._worker.failure is not None:
+            raise LearningFailed(f"training stopped: {self._worker.failure!r}") from self._worker.failure
         progress = self._worker.progress()
         self._status.publish(self._status_message(progress))
         if self._worker.problem:
@@ -207,8 +213,11 @@ class Learner(ResfitNode[LearnerParameters]):
                 self._board.add_scalar(f"learner/{name}", value, now.env_steps)
         # A plain file beside TensorBoard's, for plots without its reader.
         line = {k: v for k, v in scalars.items() if k not in ("metrics", "phase")}
-        with (self._run_dir / "learning.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with (self._run_dir / LEARNING_LOG).open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            self.report(ERROR, f"the learning log was not written ({error}); free some disk space")
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response):
         self._worker.pause(request.data)

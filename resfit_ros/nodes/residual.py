@@ -39,8 +39,12 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._actor: ActorPolicy | None = None
         self._weights = ActorWeights()
         if p.actor_path:
-            self._actor, scale = load_run_actor(Path(p.actor_path), self._normaliser)
-            self._weights = ActorWeights(version=1, residual_scale=scale)
+            loaded = load_run_actor(Path(p.actor_path), self._normaliser)
+            self._actor = loaded.actor
+            self._weights = ActorWeights(version=1, residual_scale=loaded.residual_scale)
+            for problem in loaded.problems:
+                self.get_logger().warning(f"checkpoint passed over: {problem}")
+            self.get_logger().info(f"acting with {loaded.path}")
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None

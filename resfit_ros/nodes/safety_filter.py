@@ -104,7 +104,8 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
 
     def _on_action(self, message: ActionMsg) -> None:
         action = action_from_msg(message)
-        self._filter.on_episode_started(action.episode_id, action.stamp_ns)
+        if action.source_id == self._filter.trusted_source:
+            self._filter.on_episode_started(action.episode_id, action.stamp_ns)
         if self.params.lockstep:
             self._execute(action)
             return

@@ -32,6 +32,7 @@ class SimRobot(ResfitNode[SimRobotParameters]):
             raise ConfigError(
                 "joint_names are not those of the simulated humanoid; use config/bimanual_lift.yaml"
             )
+        self._check_timing()
         self._parser = CommandParser(p.joint_names)
         self._joint_states = self.create_publisher(JointState, "joint_states", ROBOT)
         self._box_pose = self.create_publisher(PoseStamped, "box_pose", ROBOT)
@@ -54,6 +55,21 @@ class SimRobot(ResfitNode[SimRobotParameters]):
             self._tick_s = 1.0 / p.joint_state_hz
             self.every(self._tick_s, self._tick)
         self.report(OK, "waiting for commands")
+
+    def _check_timing(self) -> None:
+        p = self.params
+        if p.lockstep and p.command_type == "multi_array":
+            raise ConfigError(
+                "command_type multi_array carries no stamp, which lockstep needs to tell a repeated "
+                "command; use joint_trajectory or joint_state, or timing realtime"
+            )
+        name = "control_hz" if p.lockstep else "joint_state_hz"
+        ticks = 1.0 / getattr(p, name) / self.sim.timestep_s
+        if ticks < 1 or abs(ticks - round(ticks)) > 1e-6:
+            raise ConfigError(
+                f"{name} {getattr(p, name):g}: its period must be a multiple of the physics timestep, "
+                f"{self.sim.timestep_s:g} s"
+            )
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""

@@ -15,7 +15,6 @@ class PolicySpec:
     state_dim: int
     joint_names: tuple[str, ...]
     horizon: int  # actions per chunk
-    cameras: tuple[str, ...] = ()
 
 
 class BasePolicy(Protocol):

@@ -4,7 +4,9 @@ Arrays cross as whole buffers: rclpy's setters copy element by element unless th
 `array.array`.
 """
 
+import enum
 from array import array
+from typing import TypeVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -12,6 +14,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from resfit_ros import msg
+from resfit_ros.core.errors import ShapeError
 from resfit_ros.core.types import (
     Action,
     ActionChunk,
@@ -24,6 +27,8 @@ from resfit_ros.core.types import (
     Reason,
     SafetyState,
 )
+
+E = TypeVar("E", bound=enum.Enum)
 
 
 def to_ns(stamp: Time) -> int:
@@ -75,8 +80,17 @@ def image_to_msg(image: np.ndarray, stamp_ns: int, frame_id: str = "") -> Image:
     )
 
 
+def _known(kind: type[E], value: int) -> E:
+    try:
+        return kind(value)
+    except ValueError:
+        raise ShapeError(f"{value} is not a {kind.__name__}; publisher and this node differ") from None
+
+
 def rgb8_from_msg(image: Image) -> np.ndarray:
     """uint8 (H, W, 3) from an rgb8 message made by `image_to_msg`."""
+    if len(image.data) != image.height * image.width * 3:
+        raise ShapeError(f"image has {len(image.data)} bytes, expected {image.height * image.width * 3}")
     return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
 
 
@@ -162,7 +176,7 @@ def action_from_msg(m: msg.Action) -> Action:
         command=from_floats(m.command),
         chunk_phase=m.chunk_phase,
         actor_version=m.actor_version,
-        mode=Mode(m.mode),
+        mode=_known(Mode, m.mode),
         source_id=m.source_id,
     )
 
@@ -188,7 +202,7 @@ def executed_from_msg(m: msg.ExecutedAction) -> Executed:
         episode_id=m.episode_id,
         step=m.step,
         action=from_floats(m.action),
-        safety_state=SafetyState(m.safety_state),
+        safety_state=_known(SafetyState, m.safety_state),
         reasons=Reason(m.reasons),
         tainted=m.tainted,
         source_id=m.source_id,
@@ -212,5 +226,5 @@ def episode_from_msg(m: msg.Episode) -> EpisodeStarted | EpisodeEnded:
     if m.event == msg.Episode.EVENT_STARTED:
         return EpisodeStarted(stamp_ns, m.episode_id, m.scene_seed)
     return EpisodeEnded(
-        stamp_ns, m.episode_id, Outcome(m.outcome), m.steps, m.scene_seed, m.labelled_by
+        stamp_ns, m.episode_id, _known(Outcome, m.outcome), m.steps, m.scene_seed, m.labelled_by
     )

@@ -66,8 +66,18 @@ class ResfitNode(Node, Generic[P]):
         return self.create_timer(period_s, callback, clock=self.steady)
 
     def hear(self, kind: type, topic: str, callback, qos, **options) -> None:
-        """Subscribes to a topic without which the node is not ready to work."""
-        self._needed.append(self.create_subscription(kind, topic, callback, qos, **options))
+        """Subscribes to a topic without which the node is not ready to work.
+
+        A message the callback refuses with a ResfitError is reported and passed over.
+        """
+
+        def guarded(message) -> None:
+            try:
+                callback(message)
+            except ResfitError as error:
+                self.report(WARN, f"message on {topic} passed over: {error}")
+
+        self._needed.append(self.create_subscription(kind, topic, guarded, qos, **options))
 
     def unheard(self) -> list[str]:
         """Needed topics on which no publisher has been found yet."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from resfit_ros import graphs, phases
+from resfit_ros.core import run_layout
 from resfit_ros.learning.checkpoint import checkpoints
 from resfit_ros.msg import Action, LearnerStatus
 
@@ -54,7 +55,7 @@ def test_when_learning_over_the_graph_expect_weights_in_use_no_step_lost_and_res
     modes = {a.mode for a in probe.seen["action"]}
     assert modes == {Action.MODE_EXPLORE}
     assert max(a.actor_version for a in probe.seen["action"]) > 1
-    assert checkpoints(run_dir / graphs.CHECKPOINTS)
+    assert checkpoints(run_dir / run_layout.CHECKPOINTS)
     probe.supervisor.stop()
 
     # Steps that were learned from are all in bags: going on starts where it stopped.
@@ -62,7 +63,7 @@ def test_when_learning_over_the_graph_expect_weights_in_use_no_step_lost_and_res
     result = phases.finetune(config, run_dir, policy_dir, demos, 0, quiet, learner=more)
     assert result.env_steps >= 330
     assert result.gradient_updates == 20 + 330 - 60
-    ids = phases.bag_ids(run_dir / graphs.FINETUNE_BAGS)
+    ids = phases.bag_ids(run_dir / run_layout.FINETUNE_BAGS)
     assert ids == list(range(1, len(ids) + 1))
 
 

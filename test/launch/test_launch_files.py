@@ -17,6 +17,7 @@ from rclpy.context import Context  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from resfit_ros import graphs  # noqa: E402
+from resfit_ros.core import run_layout  # noqa: E402
 from resfit_ros.bringup import load_config  # noqa: E402
 from resfit_ros.data.bag_directory import bag_ids, count_successes  # noqa: E402
 from resfit_ros.ros.node import make_executor  # noqa: E402
@@ -94,13 +95,13 @@ def test_when_finetune_is_launched_expect_its_graph_and_an_end_by_itself(
     assert launch.processes() == []
     assert errors(launch.output) == []
     assert {p.stem for p in (run_dir / "config/finetune").glob("*.yaml")} == {s.name for s in graph}
-    assert any((run_dir / graphs.CHECKPOINTS).glob("step-*"))
+    assert any((run_dir / run_layout.CHECKPOINTS).glob("step-*"))
 
     # The same command again goes on from there: nothing is left to learn, no bag is overwritten.
-    before = bag_ids(run_dir / graphs.FINETUNE_BAGS)
+    before = bag_ids(run_dir / run_layout.FINETUNE_BAGS)
     again = launched("finetune", *arguments)
     assert again.wait() == 0, again.output
-    assert bag_ids(run_dir / graphs.FINETUNE_BAGS)[: len(before)] == before
+    assert bag_ids(run_dir / run_layout.FINETUNE_BAGS)[: len(before)] == before
 
 
 def test_when_deploy_is_interrupted_expect_no_process_left(launched, probe, policy_dir, tmp_path):
@@ -123,7 +124,7 @@ def test_when_an_evaluation_is_over_expect_its_result(launched, policy_dir, tmp_
     arguments = f"policy:={policy_dir}", "checkpoint:=none", f"out:={tmp_path / 'out'}", "episodes:=2"
     launch = launched("evaluate", *arguments)
     assert launch.wait() == 0, launch.output
-    assert "base" in json.loads((tmp_path / "out" / graphs.EVALUATION).read_text())["arms"]
+    assert "base" in json.loads((tmp_path / "out" / run_layout.EVALUATION).read_text())["arms"]
     assert launch.processes() == []
 
 

@@ -241,7 +241,8 @@ def expected_probe(trainer: Trainer) -> list[float]:
 def test_when_a_runs_actor_is_loaded_expect_the_averaged_one_and_its_scale(tmp_path):
     path, trainer = saved(tmp_path, 8, make_trainer(residual_scale=0.35, actor_lr=0.01))
     for place in (path, tmp_path):
-        policy, scale = load_run_actor(place, NORMALISER)
+        policy, scale, found, problems = load_run_actor(place, NORMALISER)
+        assert (found, problems) == (path, ())
         assert probe(policy) == expected_probe(trainer)
         assert scale == 0.35
     assert max(map(abs, expected_probe(trainer))) > 0

@@ -258,7 +258,7 @@ def test_when_palms_grasp_off_centre_expect_the_box_to_tip(sim: HumanoidSim) -> 
 
 
 def test_when_palms_grasp_a_little_off_centre_expect_success(sim: HumanoidSim) -> None:
-    for palm_ahead in (-0.008, 0.012):
+    for palm_ahead in (-0.004, 0.008):
         run_episode(sim, ScriptedExpert(sim.model, plan=GraspPlan(palm_ahead=palm_ahead)), 4000)
         assert sim.success
 
