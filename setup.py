@@ -70,8 +70,8 @@ setup(
     packages=['resfit_ros'],
     # ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
     install_requires=[
-        'imageio', 'matplotlib', 'mcap', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
-        'rosbags', 'rosbags-image', 'safetensors', 'tensorboard', 'torch>=2.4,<=2.13.0', 'typer',
+        'matplotlib', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
+        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.4,<=2.13.0', 'typer',
     ],
     extras_require={'test': ['hypothesis', 'pytest', 'pytest-timeout']},
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},
