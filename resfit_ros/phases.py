@@ -96,12 +96,13 @@ def record(
         tried += 1
         won += end.outcome is Outcome.SUCCESS
 
-    def is_done(_monitor: GraphMonitor, _finished: set[str]) -> bool:
-        on_progress(min(won, successes), successes, f"{won} of {tried} succeeded")
-        return won >= successes
+    def is_done(_monitor: GraphMonitor, finished: set[str]) -> bool:
+        on_progress(min(won, successes), successes, f"{min(won, successes)} of {tried} succeeded")
+        return "recorder" in finished  # it ends with the last bag closed, and takes no more
 
     if won < successes:
-        specs = graphs.record_graph(config, bag_dir, seed, next_episode_id(bag_dir))
+        first = next_episode_id(bag_dir)
+        specs = graphs.record_graph(config, bag_dir, seed, first, successes=successes - won)
         run_graph(specs, run_dir, "record", is_done, on_episode)
     return tried
 

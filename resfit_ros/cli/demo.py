@@ -186,7 +186,6 @@ class _Job:
             bag.rename(self.demos / bag.name)
         if count_successes(self.demos) < wanted:
             self._record_more(wanted)
-        # The robot goes on while the recording is being stopped: that may give one more.
         for bag in successful_bags(self.demos)[wanted:]:
             bag.rename(unused / bag.name)
 

@@ -40,6 +40,7 @@ class Recorder(ResfitNode[RecorderParameters]):
         self._open: dict[int, _Open] = {}
         self._closed_up_to = 0
         self._written = self._successes = self._late = 0
+        self._final_id: int | None = None  # the episode that brought the last success asked for
         for topic, message in EPISODE_TOPICS.items():
             self.hear(
                 getattr(msg, message), topic, lambda raw, t=topic: self._on_raw(t, raw), STEPS, raw=True
@@ -57,6 +58,8 @@ class Recorder(ResfitNode[RecorderParameters]):
         if episode_id <= self._closed_up_to and episode_id not in self._open:
             self._late += 1
             return
+        if self._final_id is not None and episode_id > self._final_id:
+            return  # the robot goes on until it is stopped
         try:
             if episode_id not in self._open:
                 bag = EpisodeBag(self._directory, episode_id, self.get_namespace().rstrip("/"))
@@ -70,6 +73,9 @@ class Recorder(ResfitNode[RecorderParameters]):
             event = episode_from_msg(deserialize_message(raw, msg.Episode))
             if isinstance(event, EpisodeEnded):
                 entry.ended, entry.close_at_ns = event, self.now_ns() + GRACE_NS
+                self._successes += event.outcome is Outcome.SUCCESS
+                if 0 < self.params.successes <= self._successes and self._final_id is None:
+                    self._final_id = episode_id
 
     def _close_due(self) -> None:
         for episode_id in sorted(self._open):
@@ -93,9 +99,8 @@ class Recorder(ResfitNode[RecorderParameters]):
             self.report(ERROR, f"episode {episode_id} was not written to the end: {error}")
             return
         self._written += 1
-        self._successes += outcome is Outcome.SUCCESS
         self.report(OK, f"recording to {self._directory}")
-        if 0 < self.params.successes <= self._successes:
+        if episode_id == self._final_id:
             rclpy.try_shutdown()
 
     def shutdown(self) -> None:
