@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from resfit_ros import graphs
-from resfit_ros.core import run_layout
 from resfit_ros.bringup import NodeSpec, RunConfig
+from resfit_ros.core import run_layout
 from resfit_ros.core.errors import DataError, ResfitError
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
 from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from resfit_ros import graphs, phases
-from resfit_ros.core import run_layout
 from resfit_ros.bringup import RunConfig
 from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
+from resfit_ros.core import run_layout
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.data.bag_directory import count_successes, successful_bags
 from resfit_ros.ros.monitor import GraphMonitor
@@ -27,6 +27,13 @@ TASK = "bimanual_lift"
 BASE_EPISODES = 60  # of the first look at the base policy; the verdict comes at the end
 BASE_RANGE = (0.27, 0.52)  # success rate that leaves something to learn from and something to gain
 BASE_ATTEMPTS = 4
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    """Whole or not at all: a stop at any point leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=1) + "\n")
+    os.replace(partial, path)
 
 
 @dataclass
@@ -41,11 +48,9 @@ class DemoRun:
     results: dict[str, Any] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Atomically, so that a stop at any point leaves a readable state."""
+        """What is done so far, for a resumption."""
         values = {k: v for k, v in vars(self).items() if k != "path"}
-        partial = self.path / f".{STATE}.partial"
-        partial.write_text(json.dumps(values, indent=1) + "\n")
-        os.replace(partial, self.path / STATE)
+        _write_json(self.path / STATE, values)
 
 
 def run_demo(
@@ -269,9 +274,7 @@ class _Job:
             "p_value": results["evaluation"]["p_value"],
             "demonstrations": results["bc"]["demonstrations"],
         }
-        partial = run.path / f".{SUMMARY}.partial"
-        partial.write_text(json.dumps(summary, indent=1) + "\n")
-        os.replace(partial, run.path / SUMMARY)
+        _write_json(run.path / SUMMARY, summary)
         print_evaluation(results["evaluation"])
         console.print(
             f"{summary['env_steps']} environment steps, {summary['gradient_updates']} gradient "

@@ -47,6 +47,7 @@ class Probe:
         self.executor = make_executor(self.context)
         self.executor.add_node(self.node)
         self.seen: dict[str, list] = defaultdict(list)
+        self.steps: list = []
         for topic, kind in TOPICS.items():
             self.watch(kind, topic, STEPS)
         self.watch(MESSAGE_TYPES["joint_trajectory"], "/joint_command", STEPS)
@@ -55,7 +56,13 @@ class Probe:
 
     def watch(self, kind: type, topic: str, qos) -> None:
         """Keeps what arrives on `topic`."""
-        self.node.create_subscription(kind, topic, self.seen[topic].append, qos)
+        subscription = self.node.create_subscription(kind, topic, self.seen[topic].append, qos)
+        if topic in TOPICS:
+            self.steps.append(subscription)
+
+    def connected(self) -> bool:
+        """True once every step topic has a publisher: from then on nothing is missed."""
+        return all(s.get_publisher_count() > 0 for s in self.steps)
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Spins until the condition holds; fails the test when it does not."""
@@ -124,11 +131,12 @@ def start(tmp_path: Path, domain: int) -> Iterator[Callable[[tuple[NodeSpec, ...
     def run(specs: tuple[NodeSpec, ...]) -> Probe:
         probe = Probe(domain)
         probes.append(probe)
-        # The probe must miss nothing: episodes wait until every listed node is up.
         supervisor = Supervisor(specs, tmp_path / "config", tmp_path / "logs")
         probe.supervisor = supervisor
         supervisors.append(supervisor)
         supervisor.__enter__()
+        probe.wait(probe.connected)
+        probe.spin(0.3)  # for the publishers to find the probe, too
         return probe
 
     yield run
