@@ -12,11 +12,18 @@ Overrides = dict[str, dict[str, Any]]
 # Scene seeds of the phases must not meet: evaluation scenes are never seen in training.
 RECORD_SCENES, FINETUNE_SCENES, BASE_SCENES, FINAL_SCENES = 0, 100_000, 500_000, 700_000
 SCENES_PER_SEED = 1_000_000
+CAMERA_SETTINGS = ("camera_names", "image_width", "image_height")  # the learner's are the aggregator's
 
 
 def scenes(seed: int, first: int) -> int:
     """First scene seed of a phase for a run's seed."""
     return seed * SCENES_PER_SEED + first
+
+
+def feature_extractor(config: RunConfig) -> str:
+    """The file that image features come from: the residual node's, or else the learner's."""
+    sections = (config.section(name) for name in ("residual", "learner"))
+    return next((s["feature_extractor"] for s in sections if s.get("feature_extractor")), "")
 
 
 def _with_robot(nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
@@ -28,6 +35,7 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
         overrides.setdefault("safety_filter", {})["auto_arm"] = False
     manager = overrides.setdefault("episode_manager", {})
     manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
+    overrides.setdefault("residual", {})["feature_extractor"] = feature_extractor(config)
     specs = describe(config, nodes, overrides)
     used = {s.parameters["execute_steps"] for s in specs if "execute_steps" in s.parameters}
     if len(used) > 1:
@@ -88,6 +96,7 @@ def finetune_graph(
             "execute_steps": config.parameters("base_policy")["execute_steps"],
             "seed": seed,
         }
+        | {k: v for k, v in config.parameters("aggregator").items() if k in CAMERA_SETTINGS}
         | (learner or {}),
         "episode_manager": {
             "auto_start": True,

@@ -7,6 +7,7 @@ import typer
 
 from resfit_ros import __version__
 from resfit_ros.cli.console import console, progress_bar, reporting_errors
+from resfit_ros.cli.sim_train import sim_train
 from resfit_ros.core.errors import ConfigError
 
 app = typer.Typer(
@@ -55,15 +56,18 @@ def _load(name: str, timing: str | None = None, robot: bool = False) -> Any:
     return with_timing(config, timing) if timing else config
 
 
-def _require(policy: Path, checkpoint: Path | None = None, demos: Path | None = None) -> None:
+def _require(
+    config: Any, policy: Path, checkpoint: Path | None = None, demos: Path | None = None
+) -> None:
     """Refuses what is missing before anything is written or started."""
+    from resfit_ros.graphs import feature_extractor
     from resfit_ros.data.read_bags import bag_paths
     from resfit_ros.learning.checkpoint import load_run_actor
-    from resfit_ros.policies.chunk_policy import ChunkPolicy
+    from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
 
     normaliser = ChunkPolicy(policy).normaliser
     if checkpoint is not None:
-        load_run_actor(checkpoint, normaliser)
+        load_run_actor(checkpoint, normaliser, policy_sha256(policy), feature_extractor(config))
     if demos is not None:
         bag_paths(demos)
 
@@ -147,7 +151,7 @@ def finetune(
         from resfit_ros import phases
 
         loaded = _load(config, timing, robot)
-        _require(policy, demos=demos)
+        _require(loaded, policy, demos=demos)
         run_dir.mkdir(parents=True, exist_ok=True)
         with progress_bar("finetune") as on_progress:
             result = phases.finetune(
@@ -187,7 +191,7 @@ def evaluate(
         from resfit_ros.core import run_layout
 
         loaded = _load(config, timing, robot)
-        _require(policy, checkpoint)
+        _require(loaded, policy, checkpoint)
         _new_directory(out).mkdir(parents=True, exist_ok=True)
         with progress_bar("evaluate") as on_progress:
             result = phases.evaluate(
@@ -223,10 +227,14 @@ def up(
     with reporting_errors():
         from resfit_ros import graphs, phases
 
-        _require(policy, checkpoint)
-        specs = graphs.deploy_graph(_load(config, timing, robot), policy, checkpoint, not robot)
+        loaded = _load(config, timing, robot)
+        _require(loaded, policy, checkpoint)
+        specs = graphs.deploy_graph(loaded, policy, checkpoint, not robot)
         console.print("nodes: " + ", ".join(s.name for s in specs) + "; Ctrl-C stops them")
         phases.run_until_interrupted(specs, logs)
+
+
+app.command("sim-train")(sim_train)
 
 
 def main() -> None:

@@ -20,6 +20,10 @@ class DataError(ResfitError):
     """A bag, dataset or checkpoint cannot be used."""
 
 
+class MismatchError(DataError):
+    """What was read is sound, but belongs to another robot, base policy or configuration."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A hint that names the known key closest to `name`, or lists them all."""
     known = sorted(known)

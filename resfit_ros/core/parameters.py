@@ -69,12 +69,23 @@ class ObservingParameters(JointParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AggregatorParameters(ObservingParameters):
-    """Node `aggregator`."""
+class CameraParameters(GraphParameters):
+    """Shared by nodes that handle the observation's pictures."""
 
     camera_names: tuple[str, ...] = param((), doc="cameras, each read from topic NAME/image_raw")
     image_width: int = param(84, ge=8, le=1024, doc="width images are resized to", unit="px")
     image_height: int = param(84, ge=8, le=1024, doc="height images are resized to", unit="px")
+
+    @property
+    def cameras(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of each camera's pictures."""
+        return ((self.image_height, self.image_width),) * len(self.camera_names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AggregatorParameters(ObservingParameters, CameraParameters):
+    """Node `aggregator`."""
+
     max_source_age_s: float = param(
         0.2, gt=0.0, doc="no observation is made from a source older than this (realtime)", unit="s"
     )
@@ -102,6 +113,9 @@ class ResidualParameters(JointParameters):
     )
     policy_path: str = param("", doc="base policy directory; its scaling is the residual's")
     actor_path: str = param("", doc="checkpoint directory whose actor is run; empty: the learner's")
+    feature_extractor: str = param(
+        "", doc="TorchScript file that the actor's image features come from, where it has them"
+    )
     seed: int = param(0, ge=0, doc="seed of the exploration noise")
 
 
@@ -176,7 +190,7 @@ class SimRobotParameters(JointParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnerParameters(JointParameters, LearningConfig):
+class LearnerParameters(JointParameters, CameraParameters, LearningConfig):
     """Node `learner`: its files beside every setting of the algorithm."""
 
     run_dir: str = param(doc="run directory: checkpoints, bags and logs are read and written there")
@@ -187,6 +201,10 @@ class LearnerParameters(JointParameters, LearningConfig):
     threads: int = param(1, ge=1, le=256, doc="CPU threads used for learning")
     device: str = param("cpu", doc="torch device, e.g. cpu or cuda")
     exit_when_done: bool = param(False, doc="finish when total_steps are done (else serve on)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.learning  # noqa: B018  raises on settings that contradict each other
 
     @property
     def learning(self) -> LearningConfig:

@@ -1,5 +1,6 @@
 """Checkpoints: written beside, synced, hashed, renamed; a damaged one is passed over for the one before."""
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -8,17 +9,25 @@ from typing import Any, NamedTuple
 import torch
 from safetensors.torch import load, save
 
-from resfit_ros.core.errors import DataError
+from resfit_ros.core.acting import ActingSchedule
+from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.learning.agent import Agent
+from resfit_ros.learning.compatibility import require_same_networks, require_same_policy
+from resfit_ros.learning.hashes import sha256
 from resfit_ros.learning.trainer import Trainer
-from resfit_ros.learning.weights import ActorPolicy, load_actor, pack, sha256
+from resfit_ros.learning.weights import ACTOR, ActorPolicy, load_actor, pack
 
-STATE, ACTOR, MANIFEST = "training.safetensors", "actor.safetensors", "checkpoint.json"
+STATE, MANIFEST = "training.safetensors", "checkpoint.json"
 HASHES = "SHA256SUMS"  # of the three files above, as `sha256sum --check` reads it
 KEPT = 3
 MODULES = ("actor", "average_actor", "critic", "target_critic")
 OPTIMISERS = ("actor_optimiser", "critic_optimiser")
+# What every manifest holds; older releases wrote less.
+KEYS = frozenset(
+    "env_steps critic_updates actor_updates residual_scale without_base averages normaliser "
+    "base_policy_sha256 shape config rng about".split()
+)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
@@ -54,6 +63,24 @@ def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {k: v.detach().cpu().contiguous().clone() for k, v in flat.items()}
 
 
+def _manifest(trainer: Trainer, about: dict[str, Any]) -> dict[str, Any]:
+    agent, schedule = trainer.agent, trainer.acting_schedule()
+    return {
+        "env_steps": trainer.env_steps,
+        "critic_updates": agent.critic_updates,
+        "actor_updates": agent.actor_updates,
+        "residual_scale": schedule.residual_scale,
+        "without_base": schedule.without_base,
+        "averages": trainer.averages,
+        "normaliser": trainer.normaliser.to_dict(),
+        "base_policy_sha256": trainer.base_policy_sha256,
+        "shape": dataclasses.asdict(agent.shape),
+        "config": dataclasses.asdict(trainer.config),
+        "rng": trainer.rng.bit_generator.state,
+        "about": about,
+    }
+
+
 def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) -> Path:
     """Writes `directory`/step-N; `about` (JSON) tells what it belongs to. Returns its path.
 
@@ -61,19 +88,10 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
     """
     name = f"step-{trainer.env_steps:08d}-{trainer.agent.critic_updates:08d}"
     final, scratch = directory / name, directory / f".{name}.partial"
-    manifest = {
-        "env_steps": trainer.env_steps,
-        "critic_updates": trainer.agent.critic_updates,
-        "actor_updates": trainer.agent.actor_updates,
-        "residual_scale": trainer.config.residual_scale,
-        "normaliser": trainer.normaliser.to_dict(),
-        "rng": trainer.rng.bit_generator.state,
-        "about": about,
-    }
     files = {
         STATE: save(_tensors(trainer)),
         ACTOR: pack(trainer.agent.average_actor),
-        MANIFEST: json.dumps(manifest, indent=1).encode(),
+        MANIFEST: json.dumps(_manifest(trainer, about), indent=1).encode(),
     }
     files[HASHES] = _hash_list(files)
     try:
@@ -106,7 +124,10 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Manifest and file contents; raises DataError when anything is damaged."""
+    """Manifest and file contents.
+
+    Raises DataError when anything is damaged, MismatchError when another release wrote it.
+    """
     try:
         files = {name: (path / name).read_bytes() for name in (STATE, ACTOR, MANIFEST)}
         hashes = (path / HASHES).read_bytes()
@@ -114,16 +135,14 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise DataError(f"{path}: not a readable checkpoint ({error})") from None
     if hashes != _hash_list(files):
         raise DataError(f"{path}: the files do not match {HASHES}; the checkpoint is damaged")
-    return json.loads(files[MANIFEST]), files
-
-
-def _require_same(manifest: dict[str, Any], normaliser: Normaliser, path: Path) -> None:
-    theirs = Normaliser.from_dict(manifest["normaliser"])
-    if theirs.sha256 != normaliser.sha256:
-        raise DataError(
-            f"{path}: made for normaliser {theirs.sha256[:12]}, the base policy has "
-            f"{normaliser.sha256[:12]}; use the base policy it was trained with"
+    manifest = json.loads(files[MANIFEST])
+    missing = KEYS - manifest.keys()
+    if missing:
+        raise MismatchError(
+            f"{path}: written by another release (its {MANIFEST} has no {', '.join(sorted(missing))}); "
+            "use that release, or another run directory"
         )
+    return manifest, files
 
 
 def _require_fit(flat: dict[str, torch.Tensor], agent: Agent, path: Path) -> None:
@@ -141,11 +160,14 @@ def _require_fit(flat: dict[str, torch.Tensor], agent: Agent, path: Path) -> Non
 def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
     """Puts the checkpoint's state into `trainer` and returns its manifest.
 
-    Raises DataError, and leaves `trainer` as it was, when it is damaged or made for another one.
+    Raises DataError when it is damaged, MismatchError when it is made for another robot, base policy
+    or configuration; `trainer` is then as it was.
     """
     manifest, files = _read(path)
-    _require_same(manifest, trainer.normaliser, path)
-    flat, agent = load(files[STATE]), trainer.agent
+    agent, where = trainer.agent, str(path)
+    require_same_policy(manifest, trainer.normaliser, trainer.base_policy_sha256, where)
+    require_same_networks(manifest, agent.shape, trainer.config, where)
+    flat = load(files[STATE])
     _require_fit(flat, agent, path)
     for name in MODULES:
         getattr(agent, name).load_state_dict(_below(flat, name))
@@ -155,6 +177,7 @@ def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
     agent.critic_updates = manifest["critic_updates"]
     agent.actor_updates = manifest["actor_updates"]
     trainer.rng.bit_generator.state = manifest["rng"]
+    trainer.averages = manifest["averages"]
     return manifest
 
 
@@ -172,12 +195,18 @@ def _restore_optimiser(optimiser: torch.optim.Optimizer, flat: dict[str, torch.T
 
 def restore_newest(directory: Path, trainer: Trainer) -> tuple[Path | None, list[str]]:
     """Restores the newest valid checkpoint; returns it (None: there is none) and what was wrong
-    with those passed over."""
+    with those passed over.
+
+    Raises MismatchError when it belongs to another robot, base policy or configuration: going on
+    without it would throw away what was learnt.
+    """
     problems = []
     for path in checkpoints(directory):
         try:
             restore(path, trainer)
             return path, problems
+        except MismatchError:
+            raise
         except DataError as error:
             problems.append(str(error))
     return None, problems
@@ -187,15 +216,21 @@ class LoadedActor(NamedTuple):
     """The averaged actor of a checkpoint; `problems`: what was wrong with newer ones passed over."""
 
     actor: ActorPolicy
-    residual_scale: float
+    schedule: ActingSchedule
     path: Path
     problems: tuple[str, ...]
 
 
-def load_run_actor(path: Path, normaliser: Normaliser | None) -> LoadedActor:
+def load_run_actor(
+    path: Path,
+    normaliser: Normaliser | None,
+    base_policy_sha256: str = "",
+    extractor_path: str = "",
+) -> LoadedActor:
     """The actor of a checkpoint, or of the newest valid one below `path`.
 
-    Raises DataError when there is none, saying what was wrong with each.
+    Raises DataError when there is none, saying what was wrong with each, and MismatchError when it
+    belongs to another base policy or robot.
     """
     candidates = [path] if (path / MANIFEST).is_file() else checkpoints(path)
     if not candidates:
@@ -206,10 +241,20 @@ def load_run_actor(path: Path, normaliser: Normaliser | None) -> LoadedActor:
     for candidate in candidates:
         try:
             manifest, files = _read(candidate)
-            _require_same(manifest, normaliser, candidate)
-            actor = load_actor(files[ACTOR], sha256(files[ACTOR]), normaliser)
-            scale = float(manifest["residual_scale"])
-            return LoadedActor(actor, scale, candidate, tuple(problems))
+            require_same_policy(manifest, normaliser, base_policy_sha256, str(candidate))
+            actor = load_actor(files[ACTOR], sha256(files[ACTOR]), normaliser, extractor_path)
+            return LoadedActor(actor, _schedule(manifest), candidate, tuple(problems))
+        except MismatchError:
+            raise
         except DataError as error:
             problems.append(str(error))
     raise DataError("; ".join(problems))
+
+
+def _schedule(manifest: dict[str, Any]) -> ActingSchedule:
+    return ActingSchedule(
+        residual_scale=float(manifest["residual_scale"]),
+        warm_up=False,
+        without_base=bool(manifest["without_base"]),
+        version=1,
+    )

@@ -1,41 +1,107 @@
 """When to update what: warm-up, critic-only updates, update-to-data ratio, demonstrations half and half."""
 
+import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
+import torch
 
+from resfit_ros.core.acting import ActingSchedule
+from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.normalize import Normaliser
-from resfit_ros.core.types import LearnerPhase, Segment
+from resfit_ros.core.types import Float32, LearnerPhase, Segment
 from resfit_ros.learning.agent import Agent
-from resfit_ros.learning.batch import TransitionBatch
-from resfit_ros.learning.replay import ReplayBuffer, concatenate
+from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
+from resfit_ros.learning.diagnostics import Diagnosis, ReturnCalibration, dead_units
+from resfit_ros.learning.features import feature_extractor
+from resfit_ros.learning.networks import ObservationShape
+from resfit_ros.learning.replay import ReplayBuffer, SampledRows, sample_batch
+from resfit_ros.learning.weights import ActorPolicy, load_encoder
 
 METRIC_SMOOTHING = 0.01  # share of the newest update in the running averages
+DEAD_UNITS_EVERY = 200  # updates; they change slowly and cost a forward pass
+COPY_EVERY = 20  # updates on a GPU between two copies of the metrics: each copy waits for it
 
 
 class Trainer:
-    """Owns the agent and both replay buffers; does one update at a time when updates are owed."""
+    """Owns the agent and both replay buffers; does one update at a time when updates are owed.
 
-    def __init__(self, config: LearningConfig, normaliser: Normaliser, device: str = "cpu") -> None:
+    cameras: (height, width) of each camera's pictures. base_policy_sha256: what the residual is learnt
+    on top of; checkpoints remember it.
+    """
+
+    def __init__(
+        self,
+        config: LearningConfig,
+        normaliser: Normaliser,
+        device: str = "cpu",
+        cameras: tuple[tuple[int, int], ...] = (),
+        base_policy_sha256: str = "",
+    ) -> None:
+        if config.use_images and not cameras:
+            raise ConfigError("use_images is true, but there is no camera; set camera_names")
         self.config = config
         self.normaliser = normaliser
-        self.agent = Agent(normaliser.state_dim, normaliser.action_dim, config, device)
-        self.online = ReplayBuffer(config.replay_capacity, normaliser)
-        self.demonstrations = ReplayBuffer(config.replay_capacity, normaliser)
+        self.base_policy_sha256 = base_policy_sha256
+        seen = cameras if config.use_images else ()
+        path = config.feature_extractor
+        self.extractor = feature_extractor(path, seen, device) if path else None
+        features = self.extractor.size if self.extractor else 0
+        features_of = self.extractor.sha256 if self.extractor else ""
+        dims = normaliser.state_dim, normaliser.action_dim
+        shape = ObservationShape(*dims, seen, features, features_of)
+        self.agent = Agent(shape, config, device)
+        if config.encoder_path:
+            load_encoder(Path(config.encoder_path), self.agent.actor)
+            load_encoder(Path(config.encoder_path), self.agent.average_actor)
+        self.online, self.demonstrations = self._new_buffer(shape), self._new_buffer(shape)
         self.rng = np.random.default_rng(config.seed)
         self.env_steps = 0
-        self.metrics: dict[str, float] = {}
+        self.calibration = ReturnCalibration(config.discount, self.q_values)
+        self.averages: dict[str, float] = {}  # of the scalars of updates
+        self._dead: dict[str, float] = {}
+        self._demo_share = float("nan")
+
+    def _new_buffer(self, shape: ObservationShape) -> ReplayBuffer:
+        c = self.config
+        pictures = tuple((*size, 3) for size in shape.cameras) if not shape.features else ()
+        exponent = c.priority_exponent if c.prioritised else None
+        return ReplayBuffer(c.replay_capacity, self.normaliser, pictures, shape.features, exponent)
+
+    # -- data -------------------------------------------------------------------------------
 
     def add(self, segment: Segment) -> None:
         """Adds steps the robot has just taken."""
-        self.online.add(segment)
+        if self.agent.critic_updates:
+            self.calibration.add(segment)
+        self.online.add(segment, self._features(segment))
         self.env_steps += len(segment)
 
     def add_demonstrations(self, segments: Iterable[Segment]) -> None:
         """Adds demonstrations whose bases were computed by the base policy."""
         for segment in segments:
-            self.demonstrations.add(segment)
+            self.demonstrations.add(segment, self._features(segment))
+
+    def _features(self, segment: Segment) -> Float32 | None:
+        return self.extractor(segment.images) if self.extractor else None
+
+    def q_values(self, segment: Segment) -> Float32:
+        """The critics' mean Q of each executed action, (K,)."""
+        steps, n, agent = len(segment), self.normaliser, self.agent
+        features = self._features(segment)
+        observation = ObservationBatch(
+            state=torch.from_numpy(n.normalise_state(segment.states[:steps])),
+            base=torch.from_numpy(n.normalise_action(segment.bases[:steps])),
+            phase=torch.from_numpy(segment.phases[:steps, None].astype(np.float32)),
+            images=tuple(torch.from_numpy(camera[:steps]) for camera in segment.images),
+            image_features=None if features is None else torch.from_numpy(features[:steps]),
+        ).to(agent.device)
+        action = torch.from_numpy(n.normalise_action(segment.actions)).to(agent.device)
+        return agent.q_values(observation, action).cpu().numpy()
+
+    # -- schedule ---------------------------------------------------------------------------
 
     @property
     def updates_due(self) -> int:
@@ -60,24 +126,112 @@ class Trainer:
             return LearnerPhase.CRITIC_ONLY
         return LearnerPhase.TRAINING
 
-    def sample(self) -> TransitionBatch:
+    def _ramp(self, start: float, end: float, steps: int) -> float:
+        """From `start` at the end of the warm-up linearly to `end`, `steps` later; 0: `end` at once."""
+        done = (self.env_steps - self.config.warmup_steps) / steps if steps else 1.0
+        return start + (end - start) * min(1.0, max(0.0, done))
+
+    @property
+    def residual_scale(self) -> float:
+        """Bound of the residual at this point of training, normalised action space."""
+        c = self.config
+        if c.rlpd:
+            return c.largest_residual
+        return self._ramp(c.residual_scale_start, c.residual_scale, c.residual_scale_steps)
+
+    @property
+    def exploration_std(self) -> float:
+        """Exploration noise at this point of training, normalised action space."""
+        c = self.config
+        if self.phase is LearnerPhase.WARM_UP:
+            return c.warmup_std
+        end = c.exploration_std_end if c.exploration_steps else c.exploration_std
+        return self._ramp(c.exploration_std, end, c.exploration_steps)
+
+    def acting_schedule(self, version: int = 0) -> ActingSchedule:
+        """How the actor is to be used at this point of training."""
+        warm_up = self.phase is LearnerPhase.WARM_UP or self.agent.actor_updates == 0
+        # A scale that still has to grow is for the actor; it must not cut the noise of the warm-up.
+        return ActingSchedule(
+            residual_scale=self.config.largest_residual if warm_up else self.residual_scale,
+            exploration_std=self.exploration_std,
+            warm_up=warm_up,
+            without_base=self.config.rlpd,
+            version=version,
+        )
+
+    def acting_policy(self, averaged: bool = False) -> ActorPolicy:
+        """The actor as it stands, on live weights: the one that explores, or the averaged one."""
+        actor = self.agent.average_actor if averaged else self.agent.behaviour_actor
+        return ActorPolicy(actor, self.normaliser, self.extractor)
+
+    # -- updates ----------------------------------------------------------------------------
+
+    def sample(self) -> tuple[TransitionBatch, SampledRows]:
         """A batch with `offline_fraction` of it from the demonstrations, where there are any."""
         c = self.config
         offline = round(c.batch_size * c.offline_fraction) if len(self.demonstrations) else 0
-        batch = self.online.sample(c.batch_size - offline, c.n_step, c.discount, self.rng)
-        if not offline:
-            return batch
-        return concatenate(
-            batch, self.demonstrations.sample(offline, c.n_step, c.discount, self.rng)
-        )
+        self._demo_share = offline / c.batch_size
+        parts = [(self.online, c.batch_size - offline), (self.demonstrations, offline)]
+        done = min(1.0, self.env_steps / c.total_steps)
+        correction = c.priority_correction + (1.0 - c.priority_correction) * done
+        return sample_batch(parts, c.n_step, c.discount, self.rng, correction if c.prioritised else 0.0)
 
     def train_one(self) -> bool:
         """Does one owed update; False when none is owed."""
         if not self.owed_updates or not len(self.online):
             return False
+        batch, rows = self.sample()
+        self.agent.residual_scale = self.residual_scale
         with_actor = self.agent.critic_updates >= self.config.critic_only_updates
-        for name, value in self.agent.update(self.sample(), with_actor).items():
-            new = float(value)
-            old = self.metrics.get(name, new)
-            self.metrics[name] = old + METRIC_SMOOTHING * (new - old)
+        metrics, td_error = self.agent.update(batch, with_actor)
+        if self.config.prioritised:
+            rows.update_priorities(td_error.cpu().numpy())
+        self._watch(metrics, batch)
         return True
+
+    def _watch(self, metrics: dict[str, torch.Tensor], batch: TransitionBatch) -> None:
+        updates = self.agent.critic_updates
+        if updates % DEAD_UNITS_EVERY == 1:
+            self._dead = self._dead_shares(batch)
+        on_cpu = self.agent.device.type == "cpu"
+        if not on_cpu and updates % COPY_EVERY not in (0, 1):
+            return
+        share = METRIC_SMOOTHING if on_cpu else min(1.0, COPY_EVERY * METRIC_SMOOTHING)
+        for name, value in metrics.items():
+            new = float(value)
+            old = self.averages.get(name, new)
+            self.averages[name] = old + share * (new - old)
+
+    @torch.no_grad()
+    def _dead_shares(self, batch: TransitionBatch) -> dict[str, float]:
+        """Share of dead units in the hidden layer that has most of them, of critics and actor."""
+        agent, batch = self.agent, batch.to(self.agent.device)
+        features = agent.encode(batch.observation)
+        layers = {
+            "dead_share_critic": agent.critic.hidden(features, batch.action),
+            "dead_share_actor": agent.actor.hidden(features),
+        }
+        return {name: max(float(dead_units(a)) for a in hidden) for name, hidden in layers.items()}
+
+    # -- figures ----------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every figure known so far, by name: running averages over updates, calibration, dead units."""
+        known = self.averages | self._dead | self.calibration.metrics()
+        return known | ({} if np.isnan(self._demo_share) else {"demo_share": self._demo_share})
+
+    def diagnosis(self, **figures) -> Diagnosis:
+        """What `advise` judges; `figures` are fields that only the caller knows."""
+        return dataclasses.replace(
+            Diagnosis.of(self.metrics),
+            residual_scale=self.residual_scale,
+            exploration_std=self.exploration_std,
+            update_lag=self.owed_updates / self.config.utd,
+            phase=self.phase,
+            env_steps=self.env_steps,
+            critic_updates=self.agent.critic_updates,
+            actor_updates=self.agent.actor_updates,
+            **figures,
+        )

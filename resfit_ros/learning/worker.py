@@ -4,14 +4,16 @@ import collections
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.core.types import LearnerPhase, Outcome
+from resfit_ros.learning.advice import Advice, advise
 from resfit_ros.learning.checkpoint import save_checkpoint
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.learning.weights import pack
@@ -20,14 +22,17 @@ SUCCESS_WINDOW = 50  # episodes the running success rate is taken over
 RATE_WINDOW_S = 5.0
 
 
+def _mean(outcomes: Iterable[bool]) -> float:
+    values = list(outcomes)
+    return sum(values) / len(values) if values else float("nan")
+
+
 @dataclass(frozen=True)
 class PublishedActor:
     """What the residual node needs to act."""
 
-    version: int
     data: bytes
-    exploration_std: float
-    warm_up: bool
+    schedule: ActingSchedule
     env_steps: int
 
 
@@ -46,6 +51,7 @@ class Progress:
     success_rate: float
     updates_per_s: float
     metrics: dict[str, float]
+    warnings: tuple[Advice, ...]
 
 
 class LearnerWorker:
@@ -73,6 +79,7 @@ class LearnerWorker:
         self._stop = self._save_asked = False
         self.paused = False
         self._outcomes: collections.deque[bool] = collections.deque(maxlen=SUCCESS_WINDOW)
+        self._first_outcomes: list[bool] = []
         self._episodes = self._last_episode_id = self._steps_lost = 0
         self._version = 0
         self._published_at = -1
@@ -98,7 +105,10 @@ class LearnerWorker:
         self._episodes += 1
         self._last_episode_id = episode.end.episode_id
         self._steps_lost += episode.steps_lost
-        self._outcomes.append(episode.end.outcome is Outcome.SUCCESS)
+        success = episode.end.outcome is Outcome.SUCCESS
+        self._outcomes.append(success)
+        if len(self._first_outcomes) < SUCCESS_WINDOW:
+            self._first_outcomes.append(success)
 
     def pause(self, paused: bool) -> None:
         """Stops or resumes updates."""
@@ -124,7 +134,13 @@ class LearnerWorker:
         """Where training stands."""
         t = self.trainer
         phase = LearnerPhase.PAUSED if self.paused else t.phase
-        outcomes = list(self._outcomes)
+        if phase is LearnerPhase.DONE:  # only with the final checkpoint on disk, see _finished
+            phase = LearnerPhase.TRAINING
+        success_rate = _mean(self._outcomes)
+        start = _mean(self._first_outcomes) if self._episodes >= SUCCESS_WINDOW else float("nan")
+        diagnosis = t.diagnosis(
+            success_rate=success_rate, success_rate_start=start, episodes=self._episodes
+        )
         return Progress(
             phase=LearnerPhase.DONE if self._finished else phase,
             env_steps=t.env_steps,
@@ -134,9 +150,11 @@ class LearnerWorker:
             actor_updates=t.agent.actor_updates,
             owed_updates=t.owed_updates,
             steps_lost=self._steps_lost,
-            success_rate=sum(outcomes) / len(outcomes) if outcomes else float("nan"),
+            success_rate=success_rate,
             updates_per_s=self._updates_per_s(),
-            metrics=dict(t.metrics),
+            metrics=t.metrics
+            | {name: getattr(diagnosis, name) for name in ("residual_scale", "exploration_std", "update_lag")},
+            warnings=tuple(advise(diagnosis, t.config)),
         )
 
     def _updates_per_s(self) -> float:
@@ -195,16 +213,8 @@ class LearnerWorker:
         t = self.trainer
         self._version += 1
         self._published_at = t.agent.actor_updates
-        warm_up = t.phase is LearnerPhase.WARM_UP
-        self._on_actor(
-            PublishedActor(
-                version=self._version,
-                data=pack(t.agent.behaviour_actor),
-                exploration_std=t.config.warmup_std if warm_up else t.config.exploration_std,
-                warm_up=warm_up or t.agent.actor_updates == 0,
-                env_steps=t.env_steps,
-            )
-        )
+        schedule = t.acting_schedule(self._version)
+        self._on_actor(PublishedActor(pack(t.agent.behaviour_actor), schedule, t.env_steps))
 
     def _save(self) -> None:
         about = self._about | {"episodes": self._episodes, "config": dataclasses.asdict(self.trainer.config)}

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import rclpy
@@ -16,9 +17,11 @@ from resfit_ros.core.transitions import TransitionAssembler
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase
 from resfit_ros.data.demonstrations import load_demonstrations
 from resfit_ros.data.read_bags import bag_paths, read_episodes
+from resfit_ros.learning.advice import Advice
 from resfit_ros.learning.checkpoint import restore_newest
+from resfit_ros.learning.hardware import keep_freed_memory
+from resfit_ros.learning.hashes import sha256
 from resfit_ros.learning.trainer import Trainer
-from resfit_ros.learning.weights import sha256
 from resfit_ros.learning.worker import LearnerWorker, Progress, PublishedActor
 from resfit_ros.msg import Action, ActorWeights, Episode, ExecutedAction, LearnerStatus, Observation
 from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
@@ -35,6 +38,26 @@ from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 STATUS_PERIOD_S = 0.05
 TENSORBOARD_PERIOD_S = 1.0
 LOST_AFTER_NS = 1_000_000_000  # an ended episode is taken as it is when nothing came for so long
+# Fields of LearnerStatus that the trainer's figures of the same name fill.
+SCALARS = (
+    "critic_loss",
+    "actor_loss",
+    "q_mean",
+    "q_spread",
+    "target_mean",
+    "residual_ratio",
+    "saturated_share",
+    "residual_scale",
+    "exploration_std",
+    "saturated_joints",
+    "q_observed",
+    "return_observed",
+    "q_bias",
+    "demo_share",
+    "update_lag",
+    "critic_grad_norm",
+    "actor_grad_norm",
+)
 
 
 class LearningFailed(ResfitError):
@@ -48,18 +71,20 @@ class Learner(ResfitNode[LearnerParameters]):
         super().__init__("learner")
         p = self.params
         torch.set_num_threads(p.threads)
+        keep_freed_memory()
         if p.device != "cpu" and not torch.cuda.is_available():
             raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
         self._run_dir = Path(p.run_dir)
         policy = ChunkPolicy(Path(p.policy_path))
-        self._trainer = Trainer(p.learning, policy.normaliser, p.device)
+        base_policy = policy_sha256(Path(p.policy_path))
+        self._trainer = Trainer(p.learning, policy.normaliser, p.device, p.cameras, base_policy)
         self._normaliser_sha256 = policy.normaliser.sha256
         if p.demo_dir:
             self._trainer.add_demonstrations(
                 load_demonstrations(Path(p.demo_dir), policy, p.execute_steps)
             )
         about = {
-            "base_policy_sha256": policy_sha256(Path(p.policy_path)),
+            "base_policy_sha256": base_policy,
             "joint_names": list(p.joint_names),
         }
         self._worker = LearnerWorker(
@@ -77,6 +102,8 @@ class Learner(ResfitNode[LearnerParameters]):
         self.create_service(SetBool, "learner/pause", self._on_pause)
         self.create_service(Trigger, "learner/save", self._on_save)
         self._board = self._make_board()
+        self._warned: list[str] = []
+        self._warnings: tuple[str, ...] = ()
         self._version = 0
         self.every(STATUS_PERIOD_S, self._publish)
         self.every(TENSORBOARD_PERIOD_S, self._log)
@@ -121,6 +148,7 @@ class Learner(ResfitNode[LearnerParameters]):
             "updates per s": f"{now.updates_per_s:.0f}",
             "steps lost": now.steps_lost,
             "duplicate messages": self._assembler.duplicates,
+            "warnings": "; ".join(self._warnings) or "none",
             "last checkpoint": self._worker.last_checkpoint or "none",
         }
 
@@ -145,48 +173,49 @@ class Learner(ResfitNode[LearnerParameters]):
         with self._actor_lock:
             actor, self._fresh_actor = self._fresh_actor, None
         if actor is not None:
-            self._version = actor.version
+            self._version = actor.schedule.version
             self._weights.publish(self._weights_message(actor))
         if self._worker.failure is not None:
             raise LearningFailed(f"training stopped: {self._worker.failure!r}") from self._worker.failure
         progress = self._worker.progress()
+        self._keep_warnings(progress.warnings)
         self._status.publish(self._status_message(progress))
         if self._worker.problem:
             self.report(ERROR, self._worker.problem)
         elif progress.steps_lost:
             self.report(WARN, f"{progress.steps_lost} steps were lost on the way to the learner")
+        elif self._warnings:
+            self.report(WARN, next(iter(self._warnings)))
         else:
             self.report(OK, progress.phase.name.lower().replace("_", " "))
         if progress.phase is LearnerPhase.DONE and self.params.exit_when_done:
             rclpy.try_shutdown()
 
+    def _keep_warnings(self, advice: Sequence[Advice]) -> None:
+        # Their figures change all the time: a warning is worded anew only when another one joins it.
+        keys = [a.key for a in advice]
+        if keys != self._warned:
+            self._warned, self._warnings = keys, tuple(a.sentence for a in advice)
+
     def _weights_message(self, actor: PublishedActor) -> ActorWeights:
+        schedule = actor.schedule
         return ActorWeights(
             header=header(self.stamp_ns()),
-            version=actor.version,
+            version=schedule.version,
             data=actor.data,
             sha256=sha256(actor.data),
             normaliser_sha256=self._normaliser_sha256,
-            residual_scale=self.params.residual_scale,
-            exploration_std=actor.exploration_std,
-            warm_up=actor.warm_up,
+            residual_scale=schedule.residual_scale,
+            exploration_std=schedule.exploration_std,
+            warm_up=schedule.warm_up,
+            without_base=schedule.without_base,
             env_steps=actor.env_steps,
         )
 
     def _status_message(self, now: Progress) -> LearnerStatus:
-        nan = float("nan")
-        scalars = {
-            name: now.metrics.get(name, nan)
-            for name in (
-                "critic_loss",
-                "actor_loss",
-                "q_mean",
-                "q_spread",
-                "target_mean",
-                "residual_ratio",
-                "saturated_share",
-            )
-        }
+        nan, known = float("nan"), now.metrics
+        scalars = {name: float(known.get(name, nan)) for name in SCALARS}
+        dead = [known[n] for n in ("dead_share_critic", "dead_share_actor") if n in known]
         return LearnerStatus(
             header=header(self.stamp_ns()),
             phase=int(now.phase),
@@ -202,6 +231,8 @@ class Learner(ResfitNode[LearnerParameters]):
             actor_version=self._version,
             success_rate=now.success_rate,
             updates_per_s=now.updates_per_s,
+            dead_share=max(dead, default=nan),
+            warnings=list(self._warnings),
             **scalars,
         )
 
@@ -213,6 +244,7 @@ class Learner(ResfitNode[LearnerParameters]):
                 self._board.add_scalar(f"learner/{name}", value, now.env_steps)
         # A plain file beside TensorBoard's, for plots without its reader.
         line = {k: v for k, v in scalars.items() if k not in ("metrics", "phase")}
+        line["warnings"] = list(self._warnings)
         try:
             with (self._run_dir / LEARNING_LOG).open("a") as file:
                 file.write(json.dumps(line) + "\n")

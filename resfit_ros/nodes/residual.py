@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-import numpy as np
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 
+from resfit_ros.core.acting import ActingSchedule, base_action, residual_action
 from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict
 from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.parameters import ResidualParameters
-from resfit_ros.core.residual import CorrelatedNoise, bounded_residual, compose
-from resfit_ros.core.types import Action, Float32, Mode, Observation
+from resfit_ros.core.residual import CorrelatedNoise
+from resfit_ros.core.types import Action, Float32, Observation
 from resfit_ros.learning.checkpoint import load_run_actor
 from resfit_ros.learning.weights import ActorPolicy, load_actor
 from resfit_ros.msg import Action as ActionMsg
 from resfit_ros.msg import ActionChunk as ActionChunkMsg
 from resfit_ros.msg import ActorWeights
 from resfit_ros.msg import Observation as ObservationMsg
-from resfit_ros.policies.chunk_policy import load_normaliser
+from resfit_ros.policies.chunk_policy import load_normaliser, policy_sha256
 from resfit_ros.ros.convert import action_to_msg, chunk_from_msg, observation_from_msg
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import LATCHED, STEPS
@@ -37,17 +37,21 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._chunks = ChunkBuffer(len(p.joint_names), p.execute_steps)
         self._noise = CorrelatedNoise(len(p.joint_names), p.exploration_correlation)
         self._actor: ActorPolicy | None = None
-        self._weights = ActorWeights()
+        self._schedule = ActingSchedule()
         if p.actor_path:
-            loaded = load_run_actor(Path(p.actor_path), self._normaliser)
+            base_policy = policy_sha256(Path(p.policy_path)) if p.policy_path else ""
+            loaded = load_run_actor(
+                Path(p.actor_path), self._normaliser, base_policy, p.feature_extractor
+            )
             self._actor = loaded.actor
-            self._weights = ActorWeights(version=1, residual_scale=loaded.residual_scale)
+            self._schedule = loaded.schedule
             for problem in loaded.problems:
                 self.get_logger().warning(f"checkpoint passed over: {problem}")
             self.get_logger().info(f"acting with {loaded.path}")
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None
+        self._next: ObservationMsg | None = None  # lockstep: of an episode that begins too early
         self._rejected_weights = self._without_chunk = self._actions = 0
         self._publisher = self.create_publisher(ActionMsg, "action", STEPS)
         self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
@@ -63,7 +67,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         return {
             "actions": self._actions,
             "residual enabled": self.params.enabled,
-            "actor version": self._weights.version,
+            "actor version": self._schedule.version,
             "rejected weights": self._rejected_weights,
             "steps without a chunk": self._without_chunk,
         } | dropped
@@ -86,12 +90,21 @@ class ResidualNode(ResfitNode[ResidualParameters]):
                     f"actor weights are for normaliser {message.normaliser_sha256[:12]}, "
                     f"this node has {self._normaliser.sha256[:12]}; use the same base policy"
                 )
-            actor = load_actor(bytes(message.data), message.sha256, self._normaliser)
+            actor = load_actor(
+                bytes(message.data), message.sha256, self._normaliser, self.params.feature_extractor
+            )
         except ResfitError as error:
             self._rejected_weights += 1
             self.report(WARN, f"weights rejected, the old ones stay: {error}")
             return
-        self._actor, self._weights = actor, message
+        self._actor = actor
+        self._schedule = ActingSchedule(
+            residual_scale=message.residual_scale,
+            exploration_std=message.exploration_std,
+            warm_up=message.warm_up,
+            without_base=message.without_base,
+            version=message.version,
+        )
 
     def _begin(self, episode_id: int) -> None:
         """Flushes everything of the previous episode."""
@@ -109,8 +122,17 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             self.report(WARN, f"chunk of '{message.source_id}' rejected: {verdict.value}")
         elif self._pending is not None:
             self._try_to_act(self._pending)
+        if self._next is not None and self._pending is None:
+            following, self._next = self._next, None
+            self._on_observation(following)
 
     def _on_observation(self, message: ObservationMsg) -> None:
+        waits = self.params.lockstep and self._pending is not None
+        if waits and message.episode_id > self._pending.episode_id:
+            # The chunk for the observation that ended the episode is still on its way, and without
+            # that action the episode's last transition would be lost.
+            self._next = message
+            return
         self._begin(message.episode_id)
         last = self._last
         if message.episode_id < self._episode_id or (last and message.step < last.step):
@@ -138,35 +160,15 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self.report(OK, "acting")
 
     def _act(self, observation: Observation, base: Float32, phase: float) -> Action:
-        command, residual, mode, version = base, np.zeros_like(base), Mode.BASE, 0
-        if self.params.enabled and self._actor is not None:
-            w = self._weights
-            proposal = self._actor(observation.state, base, phase)
-            noise = self._noise.sample() if self.params.explore else None
-            normalised = bounded_residual(
-                np.zeros_like(proposal) if w.warm_up else proposal,
-                noise,
-                w.residual_scale,
-                w.exploration_std,
-            )
-            if np.all(np.isfinite(normalised)):
-                command, residual = compose(base, normalised, self._normaliser)
-                mode = Mode.RESIDUAL if noise is None else Mode.EXPLORE
-                version = w.version
-            else:
-                self.report(WARN, "residual is not finite; base action alone")
-        return Action(
-            stamp_ns=observation.stamp_ns,
-            episode_id=observation.episode_id,
-            step=observation.step,
-            base=base,
-            residual=residual,
-            command=command,
-            chunk_phase=phase,
-            actor_version=version,
-            mode=mode,
-            source_id=self.source_id,
-        )
+        alone = base_action(observation, base, phase, self.source_id)
+        if not self.params.enabled or self._actor is None:
+            return alone
+        proposal = self._actor(observation, base, phase)
+        noise = self._noise.sample() if self.params.explore else None
+        action = residual_action(alone, proposal, noise, self._schedule, self._normaliser)
+        if action is None:
+            self.report(WARN, "residual is not finite; base action alone")
+        return action or alone
 
 
 def main(args: list[str] | None = None) -> int:

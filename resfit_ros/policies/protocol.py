@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.joints import joint_difference
 from resfit_ros.core.types import Float32, Observation
 
 
@@ -31,17 +32,11 @@ class BasePolicy(Protocol):
 
 def check_fits(spec: PolicySpec, joint_names: tuple[str, ...], state_dim: int) -> None:
     """Raises ConfigError naming what of the policy does not fit the robot's configuration."""
-    if spec.joint_names != tuple(joint_names):
-        pairs = zip(spec.joint_names, joint_names, strict=False)
-        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        detail = (
-            f"{len(spec.joint_names)} joints against {len(joint_names)}"
-            if first is None
-            else f"joint {first} is '{spec.joint_names[first]}' there and '{joint_names[first]}' here"
-        )
+    difference = joint_difference(spec.joint_names, joint_names)
+    if difference:
         raise ConfigError(
             f"base policy '{spec.name}' was made for other joints than the robot's joint_names: "
-            f"{detail}; use the policy's own robot configuration or train it anew"
+            f"{difference}; use the policy's own robot configuration or train it anew"
         )
     if spec.state_dim != state_dim:
         raise ConfigError(

@@ -4,6 +4,7 @@ import numpy as np
 from sensor_msgs.msg import Image
 
 from resfit_ros.core.errors import ShapeError
+from resfit_ros.core.images import resized
 
 CHANNEL_ORDER = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0), "rgba8": (0, 1, 2), "bgra8": (2, 1, 0)}
 
@@ -23,16 +24,4 @@ def resized_rgb8(message: Image, width: int, height: int) -> np.ndarray:
         raise ShapeError(f"image data has {len(data)} bytes, expected height x step")
     rows = data.reshape(message.height, message.step)[:, : message.width * channels]
     pixels = rows.reshape(message.height, message.width, channels)[:, :, order]
-    return np.ascontiguousarray(_resize(pixels, width, height))
-
-
-def _resize(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    rows, columns, channels = pixels.shape
-    if (rows, columns) == (height, width):
-        return pixels
-    if rows % height == 0 and columns % width == 0:
-        blocks = pixels.reshape(height, rows // height, width, columns // width, channels)
-        return blocks.mean(axis=(1, 3)).astype(np.uint8)
-    at_row = np.arange(height) * rows // height
-    at_column = np.arange(width) * columns // width
-    return pixels[at_row][:, at_column]
+    return resized(pixels, width, height)

@@ -126,3 +126,29 @@ def small_config(**changes) -> LearningConfig:
         replay_capacity=500,
     )
     return LearningConfig(**(settings | changes))
+
+
+def counted_segment(
+    first_row: int, steps: int, terminal: bool = False, image_size: int | None = None
+) -> Segment:
+    """A segment all of whose contents follow from its rows' numbers r = first_row, first_row + 1, ...
+
+    state (r, last row, terminal), base (r, -r), phase r % 4 / 4, action (2r, r), reward r % 7; two
+    cameras of that size, filled with r % 251 and r % 241.
+    """
+    r = np.arange(first_row, first_row + steps + 1)
+    states = np.stack((r, np.full_like(r, r[-1]), np.full_like(r, terminal)), axis=1)
+    images = ()
+    if image_size is not None:
+        ones = np.ones((image_size, image_size, 3), np.uint8)
+        images = tuple(np.multiply.outer((r % m).astype(np.uint8), ones) for m in (251, 241))
+    return Segment(
+        episode_id=first_row,
+        states=states.astype(np.float32),
+        bases=np.stack((r, -r), axis=1).astype(np.float32),
+        phases=(r % 4 / 4).astype(np.float32),
+        actions=np.stack((2 * r, r), axis=1).astype(np.float32)[:-1],
+        rewards=(r % 7).astype(np.float32)[:-1],
+        terminal=terminal,
+        images=images,
+    )

@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from builders import identity_normaliser, make_segment, small_config
+from builders import identity_normaliser, small_config
+from learning_builders import CAMERAS, TINY_VISION, segment_with_images
 
+from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.errors import DataError
+from resfit_ros.core.types import Observation
 from resfit_ros.learning.checkpoint import (
     checkpoints,
     load_run_actor,
@@ -25,11 +28,11 @@ NORMALISER = identity_normaliser(3, 2)
 
 def make_trainer(normaliser=NORMALISER, **changes) -> Trainer:
     """A trainer with fixed data: what the bags of a run would give again."""
-    trainer = Trainer(small_config(**changes), normaliser)
+    trainer = Trainer(small_config(**changes), normaliser, "cpu", CAMERAS)
     rng = np.random.default_rng(0)
     for _ in range(6):
-        trainer.add(make_segment(rng, 8, terminal=True))
-    trainer.add_demonstrations([make_segment(rng, 8, terminal=True)])
+        trainer.add(segment_with_images(rng, 8, terminal=True))
+    trainer.add_demonstrations([segment_with_images(rng, 8, terminal=True)])
     return trainer
 
 
@@ -37,7 +40,8 @@ def update(trainer: Trainer, count: int) -> list[float]:
     """Losses of `count` updates, critic and actor."""
     losses = []
     for _ in range(count):
-        losses += [float(v) for v in trainer.agent.update(trainer.sample()).values()]
+        batch, _ = trainer.sample()
+        losses += [float(v) for v in trainer.agent.update(batch).metrics.values()]
     return losses
 
 
@@ -79,10 +83,25 @@ def test_when_restored_expect_bit_identical_parameters_and_optimisers(tmp_path):
     assert_identical(optimiser_state(resumed), optimiser_state(original))
 
 
-def test_when_restored_expect_the_same_losses_as_never_having_stopped(tmp_path):
-    path, original = saved(tmp_path, 7)
-    resumed = make_trainer()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"prioritised": False, "n_step": 3},
+        {"critic_kind": "c51", "value_bins": 11},
+        {"critic_kind": "hl_gauss", "value_bins": 11},
+        {"actor_objective": "random_pair_min"},
+        {"rlpd": True},
+        TINY_VISION,
+        TINY_VISION | {"freeze_encoder": True},
+    ],
+    ids=["scalar", "uniform", "c51", "hl_gauss", "random pair", "rlpd", "images", "frozen encoder"],
+)
+def test_when_restored_expect_the_same_losses_as_never_having_stopped(tmp_path, changes):
+    path, original = saved(tmp_path, 7, make_trainer(**changes))
+    resumed = make_trainer(**changes)
     restore(path, resumed)
+    assert_identical(optimiser_state(resumed), optimiser_state(original))
     assert update(resumed, 6) == update(original, 6)
     assert_identical(parameters(resumed), parameters(original))
 
@@ -93,6 +112,17 @@ def test_when_restored_expect_the_counters(tmp_path):
     manifest = restore(path, resumed)
     assert (resumed.agent.critic_updates, resumed.agent.actor_updates) == (7, 3)
     assert (manifest["env_steps"], manifest["about"]) == (48, {"run": "test"})
+
+
+def test_when_restored_expect_the_running_averages_to_go_on(tmp_path):
+    original = make_trainer()
+    for _ in range(5):
+        assert original.train_one()
+    resumed = make_trainer()
+    restore(save_checkpoint(tmp_path, original, {}), resumed)
+    assert resumed.averages == original.averages != {}
+    original.train_one(), resumed.train_one()
+    assert resumed.averages == original.averages
 
 
 def test_when_saved_before_the_first_update_expect_it_restored(tmp_path):
@@ -171,26 +201,6 @@ def test_when_all_are_damaged_expect_none_and_an_untouched_trainer(tmp_path):
     assert_identical(parameters(fresh), before)
 
 
-# --- what does not belong together -------------------------------------------------------------
-
-
-def test_when_normaliser_is_another_expect_refusal(tmp_path):
-    path, _ = saved(tmp_path, 1)
-    other = make_trainer(identity_normaliser(3, 2, state_clip=7.0))
-    with pytest.raises(DataError, match="normaliser"):
-        restore(path, other)
-
-
-@pytest.mark.parametrize("change", [{"hidden_width": 32}, {"hidden_layers": 3}, {"critic_ensemble": 4}])
-def test_when_networks_differ_expect_refusal_and_an_untouched_trainer(tmp_path, change):
-    path, _ = saved(tmp_path, 3)
-    other = make_trainer(**change)
-    before = parameters(other)
-    with pytest.raises(DataError, match="layers"):
-        restore(path, other)
-    assert_identical(parameters(other), before)
-
-
 # --- writing fails -----------------------------------------------------------------------------
 
 
@@ -231,29 +241,64 @@ def test_when_a_save_follows_a_failed_one_expect_no_remains(tmp_path, monkeypatc
 
 
 def probe(policy: ActorPolicy) -> list[float]:
-    return policy(np.ones(3, np.float32), np.ones(2, np.float32), 0.5).tolist()
+    observation = Observation(0, 0, 0, np.ones(3, np.float32))
+    return policy(observation, np.ones(2, np.float32), 0.5).tolist()
 
 
 def expected_probe(trainer: Trainer) -> list[float]:
     return probe(ActorPolicy(trainer.agent.average_actor, NORMALISER))
 
 
-def test_when_a_runs_actor_is_loaded_expect_the_averaged_one_and_its_scale(tmp_path):
+def test_when_a_runs_actor_is_loaded_expect_the_averaged_one_and_its_schedule(tmp_path):
     path, trainer = saved(tmp_path, 8, make_trainer(residual_scale=0.35, actor_lr=0.01))
     for place in (path, tmp_path):
-        policy, scale, found, problems = load_run_actor(place, NORMALISER)
-        assert (found, problems) == (path, ())
-        assert probe(policy) == expected_probe(trainer)
-        assert scale == 0.35
+        loaded = load_run_actor(place, NORMALISER)
+        assert (loaded.path, loaded.problems) == (path, ())
+        assert probe(loaded.actor) == expected_probe(trainer)
+        assert loaded.schedule == ActingSchedule(0.35, 0.0, warm_up=False, version=1)
     assert max(map(abs, expected_probe(trainer))) > 0
 
 
-def test_when_the_newest_is_damaged_expect_the_actor_before(tmp_path):
+def test_when_saved_on_the_scales_schedule_expect_the_scale_of_that_moment(tmp_path):
+    growing = dict(residual_scale=0.5, residual_scale_start=0.1, residual_scale_steps=76)
+    saved(tmp_path, 4, make_trainer(**growing))  # 48 steps, 10 of them warm-up
+    assert load_run_actor(tmp_path, NORMALISER).schedule.residual_scale == pytest.approx(0.3)
+
+
+def test_when_learnt_without_a_base_policy_expect_the_actor_to_say_so(tmp_path):
+    saved(tmp_path, 1, make_trainer(rlpd=True))
+    schedule = load_run_actor(tmp_path, NORMALISER).schedule
+    assert (schedule.without_base, schedule.residual_scale) == (True, 1.0)
+
+
+def test_when_learnt_from_images_expect_the_actor_to_see_them(tmp_path):
+    _, trainer = saved(tmp_path, 8, make_trainer(**TINY_VISION, actor_lr=0.01))
+    images = tuple(np.full((*size, 3), 200, np.uint8) for size in CAMERAS)
+    seen = Observation(0, 0, 0, np.ones(3, np.float32), images)
+    base = np.ones(2, np.float32)
+    given = load_run_actor(tmp_path, NORMALISER).actor(seen, base, 0.5)
+    assert given.tolist() == trainer.acting_policy(averaged=True)(seen, base, 0.5).tolist()
+    assert np.abs(given).max() > 0
+
+
+def test_when_the_newest_is_damaged_expect_the_actor_before_and_the_reason(tmp_path):
     _, trainer = saved(tmp_path, 8, make_trainer(actor_lr=0.01))
     before = expected_probe(trainer)
     newest, _ = saved(tmp_path, 8, trainer)
     flip(newest / "actor.safetensors", np.random.default_rng(0))
-    assert probe(load_run_actor(tmp_path, NORMALISER)[0]) == before
+    loaded = load_run_actor(tmp_path, NORMALISER)
+    assert probe(loaded.actor) == before
+    assert len(loaded.problems) == 1 and str(newest) in loaded.problems[0]
+
+
+def test_when_all_are_damaged_expect_the_reason_of_each(tmp_path):
+    _, trainer = saved(tmp_path, 1)
+    saved(tmp_path, 1, trainer)
+    for path in checkpoints(tmp_path):
+        flip(path / "actor.safetensors", np.random.default_rng(0))
+    with pytest.raises(DataError) as refused:
+        load_run_actor(tmp_path, NORMALISER)
+    assert all(str(path) in str(refused.value) for path in checkpoints(tmp_path))
 
 
 def test_when_there_is_no_checkpoint_expect_advice(tmp_path):
@@ -265,12 +310,6 @@ def test_when_there_is_no_base_policy_expect_advice(tmp_path):
     saved(tmp_path, 1)
     with pytest.raises(DataError, match="policy_path"):
         load_run_actor(tmp_path, None)
-
-
-def test_when_base_policy_is_another_expect_actor_refused(tmp_path):
-    saved(tmp_path, 1)
-    with pytest.raises(DataError, match="normaliser"):
-        load_run_actor(tmp_path, identity_normaliser(3, 2, state_clip=7.0))
 
 
 def test_when_copied_to_another_place_expect_it_restored(tmp_path):

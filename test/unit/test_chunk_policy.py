@@ -108,7 +108,7 @@ def test_when_configuration_fits_expect_the_policy(directory):
     ("changes", "message"),
     [
         ({"joint_names": ("a", "c")}, "joint 1 is 'b' there and 'c' here"),
-        ({"joint_names": ("a", "b", "c")}, "2 joints against 3"),
+        ({"joint_names": ("a", "b", "c")}, "2 joints there against 3 here"),
         ({"state": ("joint_positions",)}, "expects a state of 4 numbers, but .* gives 2"),
         ({"execute_steps": 5}, "execute_steps 5 is longer than the chunks .* \\(4\\)"),
         ({"policy_path": ""}, "policy_path is empty"),

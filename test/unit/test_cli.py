@@ -21,7 +21,7 @@ def refused(*arguments: str) -> str:
     return " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("verb", ["demo", "up", "record", "train-bc", "finetune", "evaluate"])
+@pytest.mark.parametrize("verb", ["demo", "up", "record", "train-bc", "finetune", "evaluate", "sim-train"])
 def test_when_help_is_asked_expect_every_option_explained(verb: str):
     result = runner.invoke(app, [verb, "--help"])
     assert result.exit_code == 0

@@ -61,7 +61,7 @@ def test_when_finetuning_expect_residual_and_learner_to_agree_on_noise(config):
 
 
 def test_when_learner_settings_are_given_expect_them_to_win(config):
-    assert finetune(config, learner={"total_steps": 77})["learner"]["total_steps"] == 77
+    assert finetune(config, learner={"total_steps": 7777})["learner"]["total_steps"] == 7777
 
 
 def test_when_evaluating_expect_both_arms_without_exploration(config):

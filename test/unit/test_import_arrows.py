@@ -17,10 +17,11 @@ ALLOWED = {
     "sim": {"core", "sim"},  # for the base of all errors
     "policies": {"core", "learning", "sim", "policies"},
     "data": {"core", "policies", "data"},
+    "runner": {"core", "learning", "policies", "data", "sim", "bringup", "graphs", "runner"},
     "ros": {"core", "bringup", "msg", "srv", "ros"},
     "nodes": {"core", "learning", "policies", "data", "sim", "msg", "srv", "ros", "nodes"},
 }
-ROS_FREE = ("core", "learning", "sim", "policies", "data")
+ROS_FREE = ("core", "learning", "sim", "policies", "data", "runner")
 ROS_PACKAGES = (
     "rclpy",
     "ament_index_python",

@@ -1,0 +1,104 @@
+"""The configuration of the graph as the in-process robot needs it, and what it cannot run."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resfit_ros.bringup import RunConfig
+from resfit_ros.core.errors import ConfigError, nearest
+from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.core.parameters import (
+    NODE_PARAMETERS,
+    AggregatorParameters,
+    BasePolicyParameters,
+    EpisodeParameters,
+    LearnerParameters,
+    SafetyParameters,
+    SimRobotParameters,
+)
+from resfit_ros.core.schema import from_mapping, hints
+from resfit_ros.sim import HumanoidSim
+
+CAMERA, BOX = "camera", "box"  # the one camera and the one pose that the simulated robot publishes
+
+
+def node_parameters(config: RunConfig, node: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """The parameters that `node` would be started with, as its own dataclass."""
+    where = f"{config.path}, section '{node}'"
+    return from_mapping(NODE_PARAMETERS[node], config.parameters(node, overrides), where)
+
+
+@dataclass(frozen=True)
+class RobotSettings:
+    """What the nodes of the control path and the simulated robot are configured with."""
+
+    aggregator: AggregatorParameters
+    base_policy: BasePolicyParameters
+    safety: SafetyParameters
+    episodes: EpisodeParameters
+    sim: SimRobotParameters
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "RobotSettings":
+        """Raises ConfigError on what the simulated robot has not got."""
+        nodes = ("aggregator", "base_policy", "safety_filter", "episode_manager", "sim_robot")
+        settings = cls(*(node_parameters(config, node) for node in nodes))
+        settings._check_sources(config)
+        settings._check_sim(config)
+        return settings
+
+    def _check_sources(self, config: RunConfig) -> None:
+        odd = [p for p in self.aggregator.layout.poses if p != BOX]
+        if odd:
+            raise ConfigError(
+                f"{config.path}: state lists pose/{odd[0]}, but the simulated robot knows only pose/{BOX}"
+            )
+        names = self.aggregator.camera_names
+        if names and names != (CAMERA,):
+            raise ConfigError(
+                f"{config.path}, section 'aggregator': camera_names {list(names)}, but the simulated "
+                f"robot has only the camera '{CAMERA}'"
+            )
+        if names and not self.sim.camera_hz:
+            raise ConfigError(
+                f"{config.path}, section 'sim_robot': camera_hz is 0, so no image is rendered for "
+                f"camera_names {list(names)}; set it to control_hz"
+            )
+
+    def _check_sim(self, config: RunConfig) -> None:
+        with HumanoidSim() as sim:
+            if self.safety.joint_names != sim.joint_names:
+                raise ConfigError(
+                    f"{config.path}: joint_names are not those of the simulated humanoid; use "
+                    "config/bimanual_lift.yaml"
+                )
+            ticks = 1.0 / self.sim.control_hz / sim.timestep_s
+            if ticks < 1 or abs(ticks - round(ticks)) > 1e-6:
+                raise ConfigError(
+                    f"{config.path}: control_hz {self.sim.control_hz:g}: its period must be a multiple "
+                    f"of the physics timestep, {sim.timestep_s:g} s"
+                )
+
+
+def learner_parameters(config: RunConfig, seed: int, overrides: Mapping[str, Any]) -> LearnerParameters:
+    """The learner's parameters with `overrides` of the algorithm's settings, for one seed.
+
+    Raises ConfigError on a key that is none of them (naming the nearest), a wrong type or value, and
+    on settings that do not go together.
+    """
+    known = set(hints(LearningConfig)) - {"seed"}
+    for key in overrides:
+        if key not in known:
+            raise ConfigError(f"unknown learning setting '{key}'; {nearest(str(key), known)}")
+    # The files of the graph's learner are not read: the runner has its own.
+    fixed = {"seed": seed, "run_dir": ".", "policy_path": ".", "demo_dir": ""}
+    learner = node_parameters(config, "learner", {**overrides, **fixed})
+    learner.learning  # noqa: B018  raises on settings that do not go together
+    return learner
+
+
+def config_sha256(config: RunConfig) -> str:
+    """Identity of what a configuration says, whatever its comments and order."""
+    return hashlib.sha256(json.dumps(config.sections, sort_keys=True).encode()).hexdigest()
