@@ -22,6 +22,10 @@ class EnsembleLinear(nn.Module):
     def forward(self, x: Tensor, chosen: Tensor | None = None) -> Tensor:
         return torch.baddbmm(_pick(self.bias, chosen), x, _pick(self.weight, chosen))
 
+    def member(self, x: Tensor, m: int) -> Tensor:
+        """Member m alone, (B, I) to (B, O)."""
+        return torch.mm(x, self.weight[m]).add_(self.bias[m])
+
 
 class EnsembleLayer(nn.Module):
     """Linear layer, layer normalisation (where wanted) and ReLU of every member."""
@@ -43,6 +47,13 @@ class EnsembleLayer(nn.Module):
         z = layer_norm(torch.baddbmm(bias, x, weight), z_size(weight), eps=EPSILON)
         return torch.addcmul(offset, z, gain).relu()
 
+    def member(self, x: Tensor, m: int) -> Tensor:
+        """Member m alone, (B, I) to (B, O)."""
+        y = self.linear.member(x, m)
+        if self.gain is not None:
+            y = layer_norm(y, y.shape[-1:], self.gain[m, 0], self.offset[m, 0], EPSILON)
+        return y.relu_()
+
 
 def z_size(weight: Tensor) -> tuple[int]:
     """What a member's activations are normalised over."""
@@ -63,7 +74,7 @@ class _MemberByMember(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, weight, bias, gain, offset):
-        z = torch.baddbmm(bias, x, weight)
+        z = torch.bmm(x, weight).add_(bias)  # baddbmm first copies the bias to every row
         size, out, moments = z_size(weight), torch.empty_like(z), []
         for z_m, out_m, gain_m, offset_m in zip(z.unbind(), out.unbind(), _rows(gain), _rows(offset), strict=True):
             y, mean, inverse_std = torch.native_layer_norm(z_m, size, gain_m, offset_m, EPSILON)

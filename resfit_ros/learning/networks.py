@@ -156,4 +156,13 @@ class CriticEnsemble(nn.Module):
 
     def forward(self, features: Tensor, action: Tensor, chosen: Tensor | None = None) -> Tensor:
         """features (B, F), action (B, A) normalised to outputs (M, B, O), or (len(chosen), B, O)."""
-        return self.head(self.hidden(features, action, chosen)[-1], chosen)
+        if chosen is None or torch.is_grad_enabled() or features.device.type != "cpu":
+            return self.head(self.hidden(features, action, chosen)[-1], chosen)
+        # A few members without gradient: one by one there is no need to gather their parameters.
+        x = torch.cat((features, action), dim=-1)
+        return torch.stack([self._member(x, m) for m in chosen.tolist()])
+
+    def _member(self, x: Tensor, m: int) -> Tensor:
+        for layer in self.layers:
+            x = layer.member(x, m)
+        return self.head.member(x, m)

@@ -1,5 +1,6 @@
 """Learning over the graph: data in, weights out, resumed from its run directory."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from resfit_ros import graphs, phases
 from resfit_ros.core import run_layout
 from resfit_ros.learning.checkpoint import checkpoints
 from resfit_ros.msg import Action, LearnerStatus
+from resfit_ros.sim import HumanoidSim
+from resfit_ros.sim.errors import RenderError
 
 TINY = {
     "total_steps": 250,
@@ -67,6 +70,43 @@ def test_when_learning_over_the_graph_expect_weights_in_use_no_step_lost_and_res
     assert result.gradient_updates == 20 + 330 - 60
     ids = phases.bag_ids(run_dir / run_layout.FINETUNE_BAGS)
     assert ids == list(range(1, len(ids) + 1))
+
+
+def test_when_the_residual_sees_a_camera_expect_it_learnt_and_acting_over_the_graph(
+    start, config, policy_dir, domain, tmp_path
+):
+    try:
+        with HumanoidSim() as sim:
+            sim.render(16, 16)
+    except RenderError as error:
+        pytest.skip(f"no pictures on this machine: {error}")
+    cameras = {
+        "aggregator": {"camera_names": ["camera"], "image_width": 32, "image_height": 24},
+        "sim_robot": {"camera_hz": 20.0, "image_width": 64, "image_height": 48},
+        "learner": {"use_images": True, "vit_width": 16, "vit_heads": 2, "image_features": 8},
+    }
+    merged = {name: {**config.sections.get(name, {}), **more} for name, more in cameras.items()}
+    seeing = dataclasses.replace(config, sections={**config.sections, **merged})
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    few = TINY | {"total_steps": 130}
+    specs = graphs.finetune_graph(seeing, run_dir, policy_dir, None, seed=0, learner=few)
+    probe = start(specs)
+    probe.wait(
+        lambda: probe.seen["learner_status"]
+        and probe.seen["learner_status"][-1].phase == LearnerStatus.PHASE_DONE,
+        120.0,
+    )
+    status = probe.seen["learner_status"][-1]
+    assert status.steps_lost == 0
+    assert status.gradient_updates == 20 + 130 - 60
+    probe.supervisor.stop()
+    # A graph that only acts needs nothing but the checkpoint.
+    (newest, *_) = checkpoints(run_dir / run_layout.CHECKPOINTS)
+    result = phases.evaluate(
+        seeing, tmp_path, policy_dir, newest, tmp_path / "seeing.json", 1, 900_000, 0, quiet
+    )
+    assert result["arms"]["finetuned"]["episodes"] == 1
 
 
 def test_when_arms_are_evaluated_expect_each_on_every_scene(start, config, policy_dir, domain, tmp_path):

@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
+from resfit_ros.learning import ensemble
 from resfit_ros.learning.ensemble import EPSILON, EnsembleLayer, EnsembleLinear
+
+@pytest.fixture(autouse=True, params=[0, 1 << 60], ids=["member by member", "all at once"])
+def path(request, monkeypatch):
+    """Every test here takes both ways of computing: which one is faster depends on the size."""
+    monkeypatch.setattr(ensemble, "LARGE_MEMBER", request.param)
+
 
 MEMBERS, BATCH, INPUTS, OUTPUTS = 3, 5, 4, 6
 PARAMETERS = ("linear.weight", "linear.bias", "gain", "offset")
@@ -149,3 +156,12 @@ def test_when_linear_layers_are_initialised_expect_the_bound_of_their_fan_in():
     torch.manual_seed(0)
     weight = EnsembleLinear(MEMBERS, 100, 50, gain=0.5).weight
     assert 0.049 < weight.abs().max() <= 0.05
+
+
+@pytest.mark.parametrize("norm", [True, False])
+def test_when_one_member_is_asked_expect_its_part_of_the_ensemble(norm):
+    layer, x = make_layer(norm), inputs()
+    with torch.no_grad():
+        for m in range(MEMBERS):
+            torch.testing.assert_close(layer.member(x[m], m), layer(x)[m])
+            torch.testing.assert_close(layer.linear.member(x[m], m), layer.linear(x)[m])

@@ -166,3 +166,11 @@ def test_when_features_come_precomputed_expect_them_normalised_and_no_camera_net
 def test_when_shape_travels_as_json_expect_it_back():
     shape = ObservationShape(3, 2, ((48, 64), (10, 20)), 12, "abc")
     assert ObservationShape.from_dict(json.loads(json.dumps(dataclasses.asdict(shape)))) == shape
+
+
+def test_when_members_are_asked_without_gradient_expect_the_same_values(critic, inputs):
+    features, action = inputs
+    chosen = torch.tensor([2, 0])
+    with torch.no_grad():
+        quick = critic(features, action, chosen)
+    torch.testing.assert_close(quick, critic(features, action, chosen).detach())
