@@ -12,15 +12,20 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resfit_ros.core.learning_config import BFLOAT16, FLOAT32, PRECISIONS, LearningConfig
+from resfit_ros.core.normalize import Normaliser
+from resfit_ros.core.types import Segment
+from resfit_ros.learning import ensemble
 from resfit_ros.learning.agent import Agent
 from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
 from resfit_ros.learning.hardware import keep_freed_memory, matmul_precision
 from resfit_ros.learning.networks import ObservationShape
+from resfit_ros.learning.trainer import Trainer
 
 STATES, ACTIONS, BATCH, CAMERAS = 70, 29, 256, ((84, 84), (84, 84))
 NETWORKS = {
@@ -205,19 +210,19 @@ def check_same(shape: ObservationShape, settings: dict, batch: TransitionBatch) 
 # -- measuring --------------------------------------------------------------------------------------
 
 
-def random_batch(shape: ObservationShape) -> TransitionBatch:
+def random_batch(shape: ObservationShape, size: int = BATCH) -> TransitionBatch:
     """A batch of noise."""
 
     def observation() -> ObservationBatch:
-        vector = torch.randn(BATCH, shape.state_dim + shape.action_dim + 1)
+        vector = torch.randn(size, shape.state_dim + shape.action_dim + 1)
         images = tuple(
-            torch.randint(0, 256, (BATCH, *size, 3), dtype=torch.uint8) for size in shape.cameras
+            torch.randint(0, 256, (size, *sides, 3), dtype=torch.uint8) for sides in shape.cameras
         )
         return ObservationBatch.from_vector(vector, shape.state_dim, images)
 
-    reward = (torch.rand(BATCH) < 0.1).float()
-    action = torch.randn(BATCH, shape.action_dim)
-    return TransitionBatch(observation(), action, reward, torch.full((BATCH,), 0.97), observation())
+    reward = (torch.rand(size) < 0.1).float()
+    action = torch.randn(size, shape.action_dim)
+    return TransitionBatch(observation(), action, reward, torch.full((size,), 0.97), observation())
 
 
 def seconds(update: Callable[[], object], count: int) -> float:
@@ -242,6 +247,39 @@ def flops(agent: Agent, batch: TransitionBatch) -> float:
         for _ in range(agent.config.actor_delay):
             agent.update(batch)
     return counter.get_total_flops() / agent.config.actor_delay
+
+
+def host_seconds(shape: ObservationShape, settings: dict) -> float:
+    """What an update costs beside arithmetic: sampling a batch, and the same calls on next to no data."""
+    steps = 60
+    normaliser = Normaliser(
+        tuple(map(str, range(ACTIONS))), np.zeros(ACTIONS), np.ones(ACTIONS), np.zeros(STATES), np.ones(STATES)
+    )
+    config = LearningConfig(**settings, replay_capacity=4000)
+    trainer = Trainer(config, normaliser, cameras=shape.cameras)
+    segment = Segment(
+        episode_id=1,
+        states=np.zeros((steps + 1, STATES), np.float32),
+        bases=np.zeros((steps + 1, ACTIONS), np.float32),
+        phases=np.zeros(steps + 1, np.float32),
+        actions=np.zeros((steps, ACTIONS), np.float32),
+        rewards=np.zeros(steps, np.float32),
+        terminal=True,
+        images=tuple(np.zeros((steps + 1, *sides, 3), np.uint8) for sides in shape.cameras),
+    )
+    for _ in range(30):
+        trainer.add(segment)
+        trainer.add_demonstrations([segment])
+    sampling = statistics.median(seconds(trainer.sample, 10) for _ in range(5))
+    small = ObservationShape(4, 2, tuple((8, 8) for _ in shape.cameras))
+    agent = Agent(small, LearningConfig(hidden_width=8, vit_width=8, use_images=bool(shape.cameras)))
+    batch = random_batch(small, 2)
+    large, ensemble.LARGE_MEMBER = ensemble.LARGE_MEMBER, 0  # the calls that large networks take
+    try:
+        agent.update(batch)
+        return sampling + statistics.median(seconds(lambda: agent.update(batch), 20) for _ in range(5))
+    finally:
+        ensemble.LARGE_MEMBER = large
 
 
 def measure(name: str) -> dict[str, float]:
@@ -277,6 +315,9 @@ def measure(name: str) -> dict[str, float]:
         figures[f"{p}_ratio_same_arithmetic"] = figures[f"{p}_per_s"] / figures[f"plain_{p}_per_s"]
         figures[f"{p}_matmul_share"] = work * figures[f"{p}_per_s"] / matmul_rate(p)
     figures["gflop_per_update"] = work / 1e9
+    host = host_seconds(shape, settings)
+    for p in PRECISIONS:
+        figures[f"{p}_host_share"] = host * figures[f"{p}_per_s"]
     return figures
 
 
@@ -297,7 +338,8 @@ def main() -> None:
             print(
                 f"  {p:9} {f[p + '_per_s']:8.2f} updates/s, {f[p + '_matmul_share']:4.0%} of the matrix-multiply "
                 f"rate, {f[p + '_ratio']:.2f} x plain float32 ({f['plain_float32_per_s']:.2f}/s), "
-                f"{f[p + '_ratio_same_arithmetic']:.2f} x plain with the same arithmetic"
+                f"{f[p + '_ratio_same_arithmetic']:.2f} x plain with the same arithmetic; "
+                f"sampling and calls {f[p + '_host_share']:.0%}"
             )
     if arguments.json:
         print(json.dumps(results))

@@ -137,3 +137,15 @@ def to_mapping(config: Any) -> dict[str, Any]:
         f.name: list(v) if isinstance(v := getattr(config, f.name), tuple) else v
         for f in dataclasses.fields(config)
     }
+
+
+def markdown_table(cls: type) -> str:
+    """Every parameter of a dataclass as a Markdown table: name, default, range, unit, meaning."""
+    lines = ["| Parameter | Default | Range | Unit | Meaning |", "|---|---|---|---|---|"]
+    for field in dataclasses.fields(cls):
+        c = contract_of(field)
+        bounds = [f"{sign} {b:g}" for sign, b in (("≥", c.ge), (">", c.gt), ("≤", c.le), ("<", c.lt)) if b is not None]
+        allowed = ", ".join(map(str, c.choices)) or ", ".join(bounds)
+        default = "required" if field.default is REQUIRED else str(field.default) or "empty"
+        lines.append(f"| `{field.name}` | {default} | {allowed} | {c.unit} | {c.doc} |")
+    return "\n".join(lines) + "\n"

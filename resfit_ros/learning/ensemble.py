@@ -20,7 +20,8 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(members, 1, outputs))
 
     def forward(self, x: Tensor, chosen: Tensor | None = None) -> Tensor:
-        return torch.baddbmm(_pick(self.bias, chosen), x, _pick(self.weight, chosen))
+        # baddbmm would first copy the bias to every row.
+        return torch.bmm(x, _pick(self.weight, chosen)).add_(_pick(self.bias, chosen))
 
     def member(self, x: Tensor, m: int) -> Tensor:
         """Member m alone, (B, I) to (B, O)."""
