@@ -62,6 +62,7 @@ class Trainer:
         self.calibration = ReturnCalibration(config.discount, self.q_values)
         self.averages: dict[str, float] = {}  # of the scalars of updates
         self._dead: dict[str, float] = {}
+        self._calibrated: dict[str, float] = {}
         self._demo_share = float("nan")
 
     def _new_buffer(self, shape: ObservationShape) -> ReplayBuffer:
@@ -76,6 +77,8 @@ class Trainer:
         """Adds steps the robot has just taken."""
         if self.agent.critic_updates:
             self.calibration.add(segment)
+            # Kept: another thread reads the metrics while this one adds to the window.
+            self._calibrated = self.calibration.metrics()
         self.online.add(segment, self._features(segment))
         self.env_steps += len(segment)
 
@@ -219,7 +222,7 @@ class Trainer:
     @property
     def metrics(self) -> dict[str, float]:
         """Every figure known so far, by name: running averages over updates, calibration, dead units."""
-        known = self.averages | self._dead | self.calibration.metrics()
+        known = self.averages | self._dead | self._calibrated
         return known | ({} if np.isnan(self._demo_share) else {"demo_share": self._demo_share})
 
     def diagnosis(self, **figures) -> Diagnosis:

@@ -9,11 +9,8 @@ from resfit_ros.ros.convert import chunk_to_msg, observation_to_msg
 from resfit_ros.ros.qos import STEPS
 
 
-def test_when_an_observation_of_the_next_episode_overtakes_a_chunk_expect_both_actions(
-    config, domain, start, monkeypatch
-):
-    monkeypatch.setattr("conftest.Probe.connected", lambda self: True)
-    probe = start(describe(config, ["residual"]))
+def test_when_an_observation_of_the_next_episode_overtakes_a_chunk_expect_both_actions(config, start):
+    probe = start(describe(config, ["residual"]), whole=False)
     observe = probe.node.create_publisher(msg.Observation, "observation", STEPS)
     chunk = probe.node.create_publisher(msg.ActionChunk, "action_chunk", STEPS)
     probe.wait(lambda: observe.get_subscription_count() > 1 and chunk.get_subscription_count() > 1)
