@@ -44,7 +44,13 @@ class ReplayBuffer:
             normaliser.state_dim, normaliser.action_dim, image_shapes, feature_dim
         )
         # np.zeros takes memory only as rows are written.
-        images = [np.zeros((capacity, *shape), np.uint8) for shape in image_shapes]
+        try:
+            images = [np.zeros((capacity, *shape), np.uint8) for shape in image_shapes]
+        except MemoryError as error:
+            raise ConfigError(
+                f"replay: no memory for {capacity} pictures of {list(image_shapes)} ({error}); lower "
+                "replay_capacity, image_height and image_width, or use a feature_extractor"
+            ) from None
         self._observation = self.layout.observations(capacity, images, np.zeros)
         self._action = np.zeros((capacity, normaliser.action_dim), np.float32)
         self._reward = np.zeros(capacity, np.float32)

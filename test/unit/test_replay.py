@@ -291,3 +291,8 @@ def test_when_there_is_nothing_to_sample_expect_refusal(count):
     buffer = ReplayBuffer(20, identity_normaliser(3, 2))
     with pytest.raises(DataError, match="add segments|at least one"):
         buffer.sample(count, 1, 0.9, np.random.default_rng(0))
+
+
+def test_when_there_is_no_memory_for_the_pictures_expect_advice():
+    with pytest.raises(ConfigError, match="lower replay_capacity"):
+        ReplayBuffer(10**12, identity_normaliser(3, 2), ((1000, 1000, 3),))
