@@ -71,7 +71,7 @@ setup(
     # ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
     install_requires=[
         'matplotlib', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
-        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.4,<=2.13.0', 'typer',
+        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.9,<=2.13.0', 'typer',
     ],
     extras_require={'test': ['hypothesis', 'pytest', 'pytest-timeout']},
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},

@@ -141,7 +141,7 @@ def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:
     for block in config.robot.get("state", ()):
         if block.startswith("pose/"):
             names.append(f"{block.removeprefix('pose/')}_pose")
-    for camera in config.section("aggregator").get("camera_names", ()):
+    for camera in config.parameters("aggregator").get("camera_names", ()):
         names.append(f"{camera}/image_raw")
     if node == "sim_robot" and "camera/image_raw" not in names:
         names.append("camera/image_raw")

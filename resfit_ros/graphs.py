@@ -22,7 +22,7 @@ def scenes(seed: int, first: int) -> int:
 
 def feature_extractor(config: RunConfig) -> str:
     """The file that image features come from: the residual node's, or else the learner's."""
-    sections = (config.section(name) for name in ("residual", "learner"))
+    sections = (config.section(name) for name in ("residual", "learner", "robot"))
     return next((s["feature_extractor"] for s in sections if s.get("feature_extractor")), "")
 
 

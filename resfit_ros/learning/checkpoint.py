@@ -63,6 +63,17 @@ def _tensors(trainer: Trainer) -> dict[str, torch.Tensor]:
     return {k: v.detach().cpu().contiguous().clone() for k, v in flat.items()}
 
 
+def _finite(tensors: dict[str, torch.Tensor], final: Path) -> dict[str, torch.Tensor]:
+    """`tensors`; a diverged run must not replace the checkpoints from before it diverged."""
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise DataError(
+                f"{final}: checkpoint not written: {name} holds NaN or Inf, training has diverged; "
+                "older checkpoints stay; resume from them with a lower critic_lr or actor_lr"
+            )
+    return tensors
+
+
 def _manifest(trainer: Trainer, about: dict[str, Any]) -> dict[str, Any]:
     agent, schedule = trainer.agent, trainer.acting_schedule()
     return {
@@ -89,7 +100,7 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
     name = f"step-{trainer.env_steps:08d}-{trainer.agent.critic_updates:08d}"
     final, scratch = directory / name, directory / f".{name}.partial"
     files = {
-        STATE: save(_tensors(trainer)),
+        STATE: save(_finite(_tensors(trainer), final)),
         ACTOR: pack(trainer.agent.average_actor),
         MANIFEST: json.dumps(_manifest(trainer, about), indent=1).encode(),
     }

@@ -182,10 +182,10 @@ class Learner(ResfitNode[LearnerParameters]):
         self._status.publish(self._status_message(progress))
         if self._worker.problem:
             self.report(ERROR, self._worker.problem)
-        elif progress.steps_lost:
-            self.report(WARN, f"{progress.steps_lost} steps were lost on the way to the learner")
         elif self._warnings:
             self.report(WARN, next(iter(self._warnings)))
+        elif progress.steps_lost:
+            self.report(WARN, f"{progress.steps_lost} steps were lost on the way to the learner")
         else:
             self.report(OK, progress.phase.name.lower().replace("_", " "))
         if progress.phase is LearnerPhase.DONE and self.params.exit_when_done:

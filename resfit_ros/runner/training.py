@@ -92,6 +92,7 @@ class SimTraining:
         figures = dataclasses.asdict(dataclasses.replace(progress, updates_per_s=rate))
         metrics = figures.pop("metrics")
         del figures["phase"]
+        figures["warnings"] = [advice.sentence for advice in progress.warnings]
         return figures | metrics
 
     def log(self, out_dir: Path) -> None:

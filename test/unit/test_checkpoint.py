@@ -318,3 +318,13 @@ def test_when_copied_to_another_place_expect_it_restored(tmp_path):
     resumed = make_trainer()
     restore(tmp_path / "elsewhere", resumed)
     assert_identical(parameters(resumed), parameters(original))
+
+
+def test_when_weights_are_not_finite_expect_older_checkpoints_kept(tmp_path):
+    path, trainer = saved(tmp_path, 8)
+    with torch.no_grad():
+        trainer.agent.actor.head.bias.fill_(float("nan"))
+    trainer.env_steps += 1
+    with pytest.raises(DataError, match="diverged"):
+        save_checkpoint(tmp_path, trainer, {})
+    assert checkpoints(tmp_path) == [path]
