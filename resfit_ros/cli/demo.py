@@ -21,19 +21,13 @@ from resfit_ros.core import run_layout
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.data.bag_directory import count_successes, successful_bags
 from resfit_ros.ros.monitor import GraphMonitor
+from resfit_ros.runner.job import write_json
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
 BASE_EPISODES = 60  # of the first look at the base policy; the verdict comes at the end
 BASE_RANGE = (0.27, 0.52)  # success rate that leaves something to learn from and something to gain
 BASE_ATTEMPTS = 4
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    """Whole or not at all: a stop at any point leaves the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 @dataclass
@@ -50,7 +44,7 @@ class DemoRun:
     def save(self) -> None:
         """What is done so far, for a resumption."""
         values = {k: v for k, v in vars(self).items() if k != "path"}
-        _write_json(self.path / STATE, values)
+        write_json(self.path / STATE, values)
 
 
 def run_demo(
@@ -274,7 +268,7 @@ class _Job:
             "p_value": results["evaluation"]["p_value"],
             "demonstrations": results["bc"]["demonstrations"],
         }
-        _write_json(run.path / SUMMARY, summary)
+        write_json(run.path / SUMMARY, summary)
         print_evaluation(results["evaluation"])
         console.print(
             f"{summary['env_steps']} environment steps, {summary['gradient_updates']} gradient "

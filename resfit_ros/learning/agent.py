@@ -14,13 +14,13 @@ from torch import Tensor
 
 from resfit_ros.core.learning_config import BFLOAT16, FIRST, RANDOM_PAIR_MIN, LearningConfig
 from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
+from resfit_ros.learning.diagnostics import SATURATED_RATIO, gradient_norm, saturated_joints
 from resfit_ros.learning.hardware import matmul_precision
 from resfit_ros.learning.networks import CriticEnsemble, ObservationShape, ResidualActor
 from resfit_ros.learning.values import make_value_head
 from resfit_ros.learning.vision import random_shift
 
 Metrics = dict[str, Tensor]
-SATURATED = 0.95  # share of the scale from which a residual component counts as saturated
 
 
 class Update(NamedTuple):
@@ -170,8 +170,8 @@ class Agent:
             "actor_loss": loss.detach(),
             "actor_grad_norm": norm,
             "residual_ratio": magnitude.mean(),
-            "saturated_share": (magnitude > SATURATED).float().mean(),
-            "saturated_joints": (magnitude.mean(dim=0) > SATURATED).float().mean(),
+            "saturated_share": (magnitude > SATURATED_RATIO).float().mean(),
+            "saturated_joints": saturated_joints(magnitude),
         }
 
     def update(self, batch: TransitionBatch, with_actor: bool = True) -> Update:
@@ -209,8 +209,7 @@ class Agent:
 
 def _clip(parameters: list[torch.nn.Parameter], limit: float) -> Tensor:
     """Scales the gradients down to the norm `limit`; returns their norm before."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = gradient_norm(parameters)
     # On a GPU asking whether it is needed would wait for it; scaling by one does not.
     if norm.device.type != "cpu" or norm > limit:
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGEST_KEPT_BLOCK = 32 * 2**20  # bytes; glibc's upper bound of M_MMAP_THRESHOLD
+from resfit_ros.learning.hardware import LARGEST_KEPT_BLOCK
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:

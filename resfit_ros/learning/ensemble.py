@@ -39,13 +39,13 @@ class EnsembleLayer(nn.Module):
 
     def forward(self, x: Tensor, chosen: Tensor | None = None) -> Tensor:
         """x (M, B, I), or (len(chosen), B, I) when only some members are asked."""
-        weight, bias = _pick(self.linear.weight, chosen), _pick(self.linear.bias, chosen)
         if self.gain is None:
-            return torch.baddbmm(bias, x, weight).relu_()
+            return self.linear(x, chosen).relu_()
         gain, offset = _pick(self.gain, chosen), _pick(self.offset, chosen)
-        if x.device.type == "cpu" and x.shape[-2] * weight.shape[-1] >= LARGE_MEMBER:
+        if x.device.type == "cpu" and x.shape[-2] * gain.shape[-1] >= LARGE_MEMBER:
+            weight, bias = _pick(self.linear.weight, chosen), _pick(self.linear.bias, chosen)
             return _MemberByMember.apply(x, weight, bias, gain, offset)
-        z = layer_norm(torch.baddbmm(bias, x, weight), z_size(weight), eps=EPSILON)
+        z = layer_norm(self.linear(x, chosen), gain.shape[-1:], eps=EPSILON)
         return torch.addcmul(offset, z, gain).relu()
 
     def member(self, x: Tensor, m: int) -> Tensor:
@@ -54,11 +54,6 @@ class EnsembleLayer(nn.Module):
         if self.gain is not None:
             y = layer_norm(y, y.shape[-1:], self.gain[m, 0], self.offset[m, 0], EPSILON)
         return y.relu_()
-
-
-def z_size(weight: Tensor) -> tuple[int]:
-    """What a member's activations are normalised over."""
-    return (weight.shape[-1],)
 
 
 def _pick(parameter: Tensor, chosen: Tensor | None) -> Tensor:
@@ -76,7 +71,7 @@ class _MemberByMember(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight, bias, gain, offset):
         z = torch.bmm(x, weight).add_(bias)  # baddbmm first copies the bias to every row
-        size, out, moments = z_size(weight), torch.empty_like(z), []
+        size, out, moments = gain.shape[-1:], torch.empty_like(z), []
         for z_m, out_m, gain_m, offset_m in zip(z.unbind(), out.unbind(), _rows(gain), _rows(offset), strict=True):
             y, mean, inverse_std = torch.native_layer_norm(z_m, size, gain_m, offset_m, EPSILON)
             torch.clamp_min(y, 0.0, out=out_m)
@@ -89,7 +84,7 @@ class _MemberByMember(torch.autograd.Function):
     def backward(ctx, upstream):
         x, weight, gain, offset, z, out = ctx.saved_tensors
         wants_x, wants_weight = ctx.needs_input_grad[:2]
-        wanted, size = [True, wants_weight, wants_weight], z_size(weight)
+        wanted, size = [True, wants_weight, wants_weight], gain.shape[-1:]
         by_z, by_gain, by_offset = [], [], []
         members = zip(upstream.unbind(), out.unbind(), z.unbind(), _rows(gain), _rows(offset), ctx.moments, strict=True)
         for upstream_m, out_m, z_m, gain_m, offset_m, (mean, inverse_std) in members:

@@ -10,7 +10,8 @@ import torch
 from resfit_ros.core.learning_config import BFLOAT16
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-_LARGEST_KEPT, _KEPT = 32 << 20, 1 << 30  # bytes
+LARGEST_KEPT_BLOCK = 32 << 20  # bytes; glibc's upper bound of M_MMAP_THRESHOLD
+_KEPT = 1 << 30  # bytes
 
 
 @contextmanager
@@ -40,5 +41,5 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
         if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT)
+            mallopt(_M_MMAP_THRESHOLD, LARGEST_KEPT_BLOCK)
             mallopt(_M_TRIM_THRESHOLD, _KEPT)

@@ -55,7 +55,7 @@ class Trainer:
         self.agent = Agent(shape, config, device)
         if config.encoder_path:
             load_encoder(Path(config.encoder_path), self.agent.actor)
-            load_encoder(Path(config.encoder_path), self.agent.average_actor)
+            self.agent.average_actor.load_state_dict(self.agent.actor.state_dict())
         self.online, self.demonstrations = self._new_buffer(shape), self._new_buffer(shape)
         self.rng = np.random.default_rng(config.seed)
         self.env_steps = 0
