@@ -70,10 +70,13 @@ setup(
     packages=['resfit_ros'],
     # ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
     install_requires=[
-        'matplotlib', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
-        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.9,<=2.13.0', 'typer',
+        'matplotlib', 'msgpack', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
+        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.9,<=2.13.0', 'typer', 'websockets',
     ],
-    extras_require={'test': ['hypothesis', 'pytest', 'pytest-timeout']},
+    extras_require={
+        'onnx': ['onnxruntime'],
+        'test': ['hypothesis', 'onnx', 'onnxruntime', 'pytest', 'pytest-timeout'],
+    },
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},
     cmdclass={'build': CMakeBuild, 'editable_wheel': NoEditable},
     distclass=BinaryDistribution,

@@ -26,11 +26,12 @@ ARGUMENTS = (
 
 
 def plan(values: Values) -> Plan:
-    config, policy = values.config(), values.policy()
+    config = values.config()
+    policy = values.policy(config)
     checkpoint = values.beside_policy("checkpoint", run_layout.CHECKPOINTS, policy)
     simulate = not values.flag("robot")
     specs = graphs.deploy_graph(config, policy, checkpoint, simulate)
-    return Plan(specs, values.run_directory("out"), words=f"policy {policy}, checkpoint {checkpoint}")
+    return Plan(specs, values.run_directory("out"), words=f"policy {policy or 'of a controller'}, checkpoint {checkpoint}")
 
 
 def generate_launch_description():

@@ -27,7 +27,8 @@ ARGUMENTS = (
 
 
 def plan(values: Values) -> Plan:
-    config, policy = values.config(), values.policy()
+    config = values.config()
+    policy = values.policy(config)
     checkpoint = values.beside_policy("checkpoint", run_layout.CHECKPOINTS, policy)
     episodes, scene, seed = (values.number(n, i) for n, i in (("episodes", 1), ("scene", 0), ("seed", 0)))
     simulate = not values.flag("robot")
@@ -38,7 +39,7 @@ def plan(values: Values) -> Plan:
     specs = graphs.evaluate_graph(
         config, policy, checkpoint, result, out / "bags", episodes, scene, seed, simulate
     )
-    return Plan(specs, out, "evaluator", f"policy {policy}, checkpoint {checkpoint}, result in {result}")
+    return Plan(specs, out, "evaluator", f"policy {policy or 'of a controller'}, checkpoint {checkpoint}, result in {result}")
 
 
 def generate_launch_description():

@@ -21,7 +21,8 @@ ARGUMENTS = (
 
 
 def plan(values: Values) -> Plan:
-    config, policy = values.config(), values.policy()
+    config = values.config()
+    policy = values.policy(config)
     demos = values.beside_policy("demos", run_layout.DEMOS, policy)
     learner = {"exit_when_done": True}
     if values.text("steps") != AUTO:
@@ -30,7 +31,7 @@ def plan(values: Values) -> Plan:
     run_dir = values.run_directory("run_dir")
     first = next_episode_id(run_dir / run_layout.FINETUNE_BAGS)
     specs = graphs.finetune_graph(config, run_dir, policy, demos, seed, first, simulate, learner)
-    return Plan(specs, run_dir, "learner", f"policy {policy}, demonstrations {demos}, run in {run_dir}")
+    return Plan(specs, run_dir, "learner", f"policy {policy or 'of a controller'}, demonstrations {demos}, run in {run_dir}")
 
 
 def generate_launch_description():

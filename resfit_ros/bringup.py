@@ -14,7 +14,7 @@ import yaml
 
 from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.learning_config import BCConfig
-from resfit_ros.core.parameters import NODE_PARAMETERS, ObservingParameters
+from resfit_ros.core.parameters import BASE_COMMAND, NODE_PARAMETERS, TOPIC, ObservingParameters
 from resfit_ros.core.schema import REQUIRED, from_mapping, hints, to_mapping
 
 
@@ -85,6 +85,12 @@ class RunConfig:
         return {k: v for k, v in to_mapping(config).items() if v != []}
 
 
+def node_parameters(config: RunConfig, node: str, overrides: Mapping[str, Any] | None = None) -> Any:
+    """The parameters that `node` would be started with, as its own dataclass."""
+    where = f"{config.path}, section '{node}'"
+    return from_mapping(NODE_PARAMETERS[node], config.parameters(node, overrides), where)
+
+
 def load_config(path: Path) -> RunConfig:
     """Reads and checks a configuration file.
 
@@ -146,7 +152,9 @@ def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:
     if node == "sim_robot" and "camera/image_raw" not in names:
         names.append("camera/image_raw")
     if node not in ("aggregator", "safety_filter", "sim_robot"):
-        return ()
+        names = []
+    if node in ("residual", "safety_filter") and config.robot.get("base_source") == TOPIC:
+        names.append(BASE_COMMAND)
     return tuple((name, f"/{name}") for name in names)
 
 

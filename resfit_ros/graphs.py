@@ -5,14 +5,21 @@ from typing import Any
 
 from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
 from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.parameters import CHUNKS, TOPIC
 from resfit_ros.core.run_layout import FINETUNE_BAGS
+from resfit_ros.policies.reference import absolute
 
 Overrides = dict[str, dict[str, Any]]
+Policy = Path | str | None  # what parameter `policy` takes; None: an existing controller, or as configured
+
+# The expert decides anew at every step.
+STEP_BY_STEP = {"execute_steps": 1, "prefetch_steps": 0, "blend_steps": 0, "temporal_ensembling": False}
 
 # Scene seeds of the phases must not meet: evaluation scenes are never seen in training.
 RECORD_SCENES, FINETUNE_SCENES, BASE_SCENES, FINAL_SCENES = 0, 100_000, 500_000, 700_000
 SCENES_PER_SEED = 1_000_000
-CAMERA_SETTINGS = ("camera_names", "image_width", "image_height")  # the learner's are the aggregator's
+CAMERA_SETTINGS = ("camera_names", "image_width", "image_height")  # all others' are the aggregator's
+CHUNK_SETTINGS = ("execute_steps", "prefetch_steps", "blend_steps", "temporal_ensembling", "ensemble_decay")
 
 
 def scenes(seed: int, first: int) -> int:
@@ -26,8 +33,43 @@ def feature_extractor(config: RunConfig) -> str:
     return next((s["feature_extractor"] for s in sections if s.get("feature_extractor")), "")
 
 
+def base_from_topic(config: RunConfig) -> bool:
+    """Whether an existing controller takes the place of the node base_policy."""
+    return config.robot.get("base_source", CHUNKS) == TOPIC
+
+
+def base_policy_of(config: RunConfig, given: Policy = None) -> str:
+    """What parameter `policy` gets: the one given, else the configuration's; empty with a controller.
+
+    Raises ConfigError when neither names a policy.
+    """
+    if base_from_topic(config):
+        if given:
+            raise ConfigError(
+                f"{config.path}: base_source is topic, so an existing controller is the base policy; leave "
+                f"policy '{given}' out, or set base_source: chunks"
+            )
+        return ""
+    text = str(given or config.section("base_policy").get("policy") or config.robot.get("policy") or "")
+    if not text:
+        raise ConfigError(
+            f"{config.path}: no base policy: give one (--policy, policy:=), or set 'policy' in section "
+            "'base_policy'"
+        )
+    return absolute(text)
+
+
+def _control_nodes(config: RunConfig) -> tuple[str, ...]:
+    return tuple(n for n in CONTROL_NODES if n != "base_policy" or not base_from_topic(config))
+
+
 def _with_robot(nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
     return (*nodes, "sim_robot") if simulate else nodes
+
+
+def camera_settings(config: RunConfig) -> dict[str, Any]:
+    """The aggregator's cameras, for whoever else handles its pictures."""
+    return {k: v for k, v in config.parameters("aggregator").items() if k in CAMERA_SETTINGS}
 
 
 def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -> tuple[NodeSpec, ...]:
@@ -36,13 +78,16 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
     manager = overrides.setdefault("episode_manager", {})
     manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
     overrides.setdefault("residual", {})["feature_extractor"] = feature_extractor(config)
+    for name in ("base_policy", "learner"):
+        if name in nodes:
+            overrides[name] = camera_settings(config) | overrides.get(name, {})
     specs = describe(config, nodes, overrides)
-    used = {s.parameters["execute_steps"] for s in specs if "execute_steps" in s.parameters}
-    if len(used) > 1:
-        raise ConfigError(
-            f"{config.path}: execute_steps differs between nodes ({sorted(used)}); set it once, in "
-            "section 'robot'"
-        )
+    for key in CHUNK_SETTINGS:
+        used = {s.parameters[key] for s in specs if key in s.parameters}
+        if len(used) > 1:
+            raise ConfigError(
+                f"{config.path}: {key} differs between nodes ({sorted(used)}); set it once, in section 'robot'"
+            )
     return specs
 
 
@@ -58,8 +103,9 @@ def record_graph(
     successes: the recorder finishes after so many; 0: somebody else decides.
     """
     overrides: Overrides = {
-        "base_policy": {"policy": "expert", "execute_steps": 1, "seed": seed},
-        "residual": {"enabled": False, "execute_steps": 1},
+        "base_policy": {"policy": f"expert:{seed}"} | STEP_BY_STEP,
+        "residual": {"enabled": False, "base_source": CHUNKS} | STEP_BY_STEP,
+        "safety_filter": {"base_source": CHUNKS},
         "episode_manager": {
             "auto_start": True,
             "scene_seed": scenes(seed, RECORD_SCENES),
@@ -73,7 +119,7 @@ def record_graph(
 def finetune_graph(
     config: RunConfig,
     run_dir: Path,
-    policy_path: Path,
+    policy: Policy,
     demo_dir: Path | None,
     seed: int,
     first_episode_id: int = 1,
@@ -81,22 +127,22 @@ def finetune_graph(
     learner: dict[str, Any] | None = None,
 ) -> tuple[NodeSpec, ...]:
     """Base policy, residual, learner and recorder: learning while the robot works."""
+    reference = base_policy_of(config, policy)
+    chunking = config.parameters("base_policy")
     overrides: Overrides = {
-        "base_policy": {"policy_path": str(policy_path)},
+        "base_policy": {"policy": reference},
         "residual": {
-            "policy_path": str(policy_path),
             "explore": True,
             "seed": seed,
             "exploration_correlation": config.section("learner").get("exploration_correlation", 0.8),
         },
         "learner": {
             "run_dir": str(run_dir),
-            "policy_path": str(policy_path),
+            "policy": reference,
             "demo_dir": str(demo_dir) if demo_dir else "",
-            "execute_steps": config.parameters("base_policy")["execute_steps"],
             "seed": seed,
         }
-        | {k: v for k, v in config.parameters("aggregator").items() if k in CAMERA_SETTINGS}
+        | {k: chunking[k] for k in CHUNK_SETTINGS}
         | (learner or {}),
         "episode_manager": {
             "auto_start": True,
@@ -106,13 +152,13 @@ def finetune_graph(
         },
         "recorder": {"bag_dir": str(run_dir / FINETUNE_BAGS)},
     }
-    nodes = (*CONTROL_NODES, "recorder", "learner")
+    nodes = (*_control_nodes(config), "recorder", "learner")
     return _describe(config, _with_robot(nodes, simulate), overrides)
 
 
 def evaluate_graph(
     config: RunConfig,
-    policy_path: Path,
+    policy: Policy,
     actor_path: Path | None,
     result_path: Path,
     bag_dir: Path | None,
@@ -123,9 +169,9 @@ def evaluate_graph(
 ) -> tuple[NodeSpec, ...]:
     """Base against base + residual, interleaved on the same scenes; base alone without an actor."""
     arms = ["base"] + (["finetuned"] if actor_path else [])
-    residual: dict[str, Any] = {"policy_path": str(policy_path), "enabled": False, "explore": False}
+    residual: dict[str, Any] = {"enabled": False, "explore": False}
     overrides: Overrides = {
-        "base_policy": {"policy_path": str(policy_path)},
+        "base_policy": {"policy": base_policy_of(config, policy)},
         "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
         "evaluator": {
             "result_path": str(result_path),
@@ -136,7 +182,7 @@ def evaluate_graph(
         },
         "episode_manager": {"auto_start": False},
     }
-    nodes: tuple[str, ...] = (*CONTROL_NODES, "evaluator")
+    nodes: tuple[str, ...] = (*_control_nodes(config), "evaluator")
     if bag_dir is not None:
         overrides["recorder"] = {"bag_dir": str(bag_dir)}
         nodes = (*nodes, "recorder")
@@ -144,13 +190,13 @@ def evaluate_graph(
 
 
 def deploy_graph(
-    config: RunConfig, policy_path: Path, actor_path: Path | None, simulate: bool = True
+    config: RunConfig, policy: Policy, actor_path: Path | None, simulate: bool = True
 ) -> tuple[NodeSpec, ...]:
     """The control path alone: base policy, and the residual of a checkpoint when one is given."""
-    residual: dict[str, Any] = {"policy_path": str(policy_path), "enabled": actor_path is not None}
+    residual: dict[str, Any] = {"enabled": actor_path is not None}
     overrides: Overrides = {
-        "base_policy": {"policy_path": str(policy_path)},
+        "base_policy": {"policy": base_policy_of(config, policy)},
         "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
         "episode_manager": {"auto_start": simulate},
     }
-    return _describe(config, _with_robot(CONTROL_NODES, simulate), overrides)
+    return _describe(config, _with_robot(_control_nodes(config), simulate), overrides)

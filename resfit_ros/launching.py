@@ -51,8 +51,8 @@ SEED = Argument("seed", "0", "Seed of scenes, weights and noise.")
 POLICY = Argument(
     "policy",
     AUTO,
-    f"Base policy directory, from 'resfit train-bc'; auto: {LATEST / run_layout.POLICY}, where 'resfit demo' "
-    "leaves it.",
+    "Base policy: a directory from 'resfit train-bc', lerobot:DIR, a file, ws://HOST:PORT, python:MODULE:CLASS; "
+    f"auto: the configuration's, else {LATEST / run_layout.POLICY}, where 'resfit demo' leaves it.",
 )
 
 
@@ -102,26 +102,31 @@ class Values:
             timing = REALTIME if "robot" in self._texts and self.flag("robot") else ""
         return with_timing(config, timing) if timing else config
 
-    def policy(self) -> Path:
-        """The base policy directory."""
+    def policy(self, config: RunConfig) -> str:
+        """The base policy, as parameter `policy` takes it; empty where a controller is the base policy."""
         given = self.text("policy")
-        path = LATEST / run_layout.POLICY if given == AUTO else Path(given)
-        if not path.is_dir():
-            why = "is missing" if given == AUTO else "cannot be used"
+        latest = LATEST / run_layout.POLICY
+        if given != AUTO:
+            return graphs.base_policy_of(config, given)
+        try:
+            return graphs.base_policy_of(config)
+        except ConfigError as error:
+            if latest.is_dir():
+                return str(latest.resolve())
             raise ConfigError(
-                f"policy:= {why}: there is no directory {path}; give the base policy as policy:=DIR "
-                "(made by 'resfit train-bc', or by 'resfit demo' with all before and after it)"
-            )
-        return path.resolve()
+                f"policy:= is missing: there is no directory {latest}; give the base policy as policy:=DIR (made "
+                "by 'resfit train-bc', or by 'resfit demo' with all before and after it), or any other that "
+                f"docs/base-policies.md lists ({error})"
+            ) from None
 
-    def beside_policy(self, name: str, place: str, policy: Path) -> Path | None:
+    def beside_policy(self, name: str, place: str, policy: str) -> Path | None:
         """A directory of the run that the policy belongs to when `name` is auto; None: without."""
         given = self.text(name)
         if given == NONE:
             return None
         if given == AUTO:
-            found = policy.parent / place
-            return found if found.is_dir() else None
+            found = Path(policy).parent / place
+            return found if Path(policy).is_dir() and found.is_dir() else None
         if not Path(given).is_dir():
             raise ConfigError(f"{name}:={given}: no such directory; give another, or {name}:={NONE}")
         return Path(given).resolve()

@@ -6,6 +6,7 @@ the command line and scripts share them.
 
 import dataclasses
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from resfit_ros import graphs
 from resfit_ros.bringup import NodeSpec, RunConfig
 from resfit_ros.core import run_layout
 from resfit_ros.core.errors import DataError, ResfitError
+from resfit_ros.core.learning_config import MLP
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
 from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id
 from resfit_ros.data.demonstrations import successful_segments
-from resfit_ros.learning.bc import train_bc
-from resfit_ros.policies.chunk_policy import save_chunk_policy
 from resfit_ros.ros.monitor import GraphMonitor
+from resfit_ros.runner.cloning import clone_policy, policy_inputs
 from resfit_ros.supervise import Supervisor
 
 STALL_S = 90.0
@@ -110,34 +111,34 @@ def record(
 def train_base(
     config: RunConfig, bag_dir: Path, out: Path, seed: int, on_progress: Progress
 ) -> dict[str, Any]:
-    """Behaviour-clones a chunk policy from the successful bags into the new directory `out`."""
+    """Behaviour-clones a chunk policy from the successful bags into the new directory `out`.
+
+    Raises DataError naming the bags when they do not fit the configuration.
+    """
     bc = dataclasses.replace(config.behaviour_cloning, seed=seed)
     if out.exists():
         raise DataError(f"{out}: already exists; choose another directory or remove it")
-    torch.set_num_threads(1)  # a small network: threads would only wait for each other
+    policy_inputs(config, bc)  # what is wrong with the configuration is said before the bags are read
+    if bc.kind == MLP:
+        torch.set_num_threads(1)  # a small network: threads would only wait for each other
     segments = successful_segments(bag_dir, len(config.joint_names), config.state_dim)
-    started = time.monotonic()
-    last_loss = float("nan")
 
-    def on_update(update: int, loss: float) -> None:
-        nonlocal last_loss
-        last_loss = loss
-        on_progress(update, bc.updates, f"loss {loss:.4f}")
+    def on_update(update: int, loss: float, validation: float) -> None:
+        words = "" if math.isnan(validation) else f", validation {validation:.4f}"
+        on_progress(update, bc.updates, f"loss {loss:.4f}{words}")
 
-    network, normaliser = train_bc(segments, config.joint_names, bc, on_update)
-    save_chunk_policy(out, network, normaliser, bc)
-    return {
-        "demonstrations": len(segments),
-        "steps": sum(len(s) for s in segments),
-        "loss": last_loss,
-        "seconds": time.monotonic() - started,
-    }
+    try:
+        summary = clone_policy(config, bc, segments, out, on_update)
+    except DataError as error:
+        raise DataError(f"{bag_dir}: {error}") from None
+    told = ("demonstrations", "steps", "loss", "validation_loss", "best_update", "seconds")
+    return {key: summary[key] for key in told}
 
 
 def finetune(
     config: RunConfig,
     run_dir: Path,
-    policy: Path,
+    policy: graphs.Policy,
     demos: Path | None,
     seed: int,
     on_progress: Progress,
@@ -174,7 +175,7 @@ def finetune(
 def evaluate(
     config: RunConfig,
     run_dir: Path,
-    policy: Path,
+    policy: graphs.Policy,
     actor: Path | None,
     result_path: Path,
     episodes: int,

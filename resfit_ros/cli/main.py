@@ -8,6 +8,7 @@ import typer
 from resfit_ros import __version__
 from resfit_ros.cli.console import console, progress_bar, reporting_errors
 from resfit_ros.cli.sim_train import sim_train
+from resfit_ros.cli.train_bc import train_bc
 from resfit_ros.core.errors import ConfigError
 
 app = typer.Typer(
@@ -26,6 +27,13 @@ Timing = Annotated[
     str, typer.Option(help="lockstep: as fast as the machine goes; realtime: by the clock.")
 ]
 Robot = Annotated[bool, typer.Option("--robot", help="Use a real robot: do not start the simulated one.")]
+Policy = Annotated[
+    str | None,
+    typer.Option(
+        help="Base policy: a directory from 'resfit train-bc', lerobot:DIR, a file (.onnx, .pt2, .pt), ws://HOST:PORT, "
+        "python:MODULE:CLASS, or a description (.yaml); none: the configuration's."
+    ),
+]
 DEFAULT_CONFIG = "bimanual_lift"
 
 
@@ -57,19 +65,38 @@ def _load(name: str, timing: str | None = None, robot: bool = False) -> Any:
 
 
 def _require(
-    config: Any, policy: Path, checkpoint: Path | None = None, demos: Path | None = None
-) -> None:
-    """Refuses what is missing before anything is written or started."""
-    from resfit_ros.graphs import feature_extractor
-    from resfit_ros.data.read_bags import bag_paths
-    from resfit_ros.learning.checkpoint import load_run_actor
-    from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
+    config: Any, policy: str | None, checkpoint: Path | None = None, demos: Path | None = None
+) -> str | None:
+    """Refuses what is missing or does not fit before anything is written or started.
 
-    normaliser = ChunkPolicy(policy).normaliser
+    Returns the base policy to use; None: an existing controller.
+    """
+    from resfit_ros.data.read_bags import bag_paths
+    from resfit_ros.graphs import base_policy_of, feature_extractor
+    from resfit_ros.learning.checkpoint import load_run_actor
+
+    reference = base_policy_of(config, policy)
+    normaliser, identity = (None, "") if not reference else _look_at(config, reference)
     if checkpoint is not None:
-        load_run_actor(checkpoint, normaliser, policy_sha256(policy), feature_extractor(config))
+        load_run_actor(checkpoint, normaliser, identity, feature_extractor(config))
     if demos is not None:
         bag_paths(demos)
+    return reference or None
+
+
+def _look_at(config: Any, reference: str) -> tuple[Any, str]:
+    """(scaling that the base policy brings along, if any; its identity), once it has been loaded."""
+    from resfit_ros.bringup import node_parameters
+    from resfit_ros.graphs import camera_settings
+    from resfit_ros.policies.loading import load_base_policy
+    from resfit_ros.policies.protocol import close_policy
+
+    values = camera_settings(config) | {"policy": reference}
+    policy = load_base_policy(node_parameters(config, "base_policy", values))
+    try:
+        return getattr(policy, "normaliser", None), policy.spec.identity
+    finally:
+        close_policy(policy)
 
 
 def _new_directory(path: Path) -> Path:
@@ -116,29 +143,10 @@ def record(
         console.print(f"{episodes} successful of {tried} episodes in {out}")
 
 
-@app.command("train-bc")
-def train_bc(
-    bags: Annotated[Path, typer.Option(help="Folder of demonstration bags.")],
-    out: Annotated[Path, typer.Option(help="New directory for the policy.")],
-    seed: Seed = 0,
-    config: Config = DEFAULT_CONFIG,
-) -> None:
-    """Train an action-chunking base policy by behaviour cloning from recorded bags."""
-    with reporting_errors():
-        from resfit_ros import phases
-
-        with progress_bar("train-bc") as on_progress:
-            result = phases.train_base(_load(config), bags, out, seed, on_progress)
-        console.print(
-            f"policy in {out}: {result['demonstrations']} demonstrations, {result['steps']} steps, "
-            f"loss {result['loss']:.4f}"
-        )
-
-
 @app.command()
 def finetune(
-    policy: Annotated[Path, typer.Option(help="Base policy directory, from 'resfit train-bc'.")],
     run_dir: Annotated[Path, typer.Option(help="Run directory; an unfinished one is resumed.")],
+    policy: Policy = None,
     demos: Annotated[Path | None, typer.Option(help="Demonstration bags to mix in.")] = None,
     steps: Annotated[int | None, typer.Option(min=100, help="Environment steps.")] = None,
     seed: Seed = 0,
@@ -151,13 +159,13 @@ def finetune(
         from resfit_ros import phases
 
         loaded = _load(config, timing, robot)
-        _require(loaded, policy, demos=demos)
+        reference = _require(loaded, policy, demos=demos)
         run_dir.mkdir(parents=True, exist_ok=True)
         with progress_bar("finetune") as on_progress:
             result = phases.finetune(
                 loaded,
                 run_dir,
-                policy,
+                reference,
                 demos,
                 seed,
                 on_progress,
@@ -172,8 +180,8 @@ def finetune(
 
 @app.command()
 def evaluate(
-    policy: Annotated[Path, typer.Option(help="Base policy directory, from 'resfit train-bc'.")],
     out: Annotated[Path, typer.Option(help="New directory for the result.")],
+    policy: Policy = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint (or folder of them): compares base with base + residual.")
     ] = None,
@@ -191,13 +199,13 @@ def evaluate(
         from resfit_ros.core import run_layout
 
         loaded = _load(config, timing, robot)
-        _require(loaded, policy, checkpoint)
+        reference = _require(loaded, policy, checkpoint)
         _new_directory(out).mkdir(parents=True, exist_ok=True)
         with progress_bar("evaluate") as on_progress:
             result = phases.evaluate(
                 loaded,
                 out,
-                policy,
+                reference,
                 checkpoint,
                 out / run_layout.EVALUATION,
                 episodes,
@@ -212,7 +220,7 @@ def evaluate(
 
 @app.command()
 def up(
-    policy: Annotated[Path, typer.Option(help="Base policy directory, from 'resfit train-bc'.")],
+    policy: Policy = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Checkpoint to run on top; none: base policy alone.")
     ] = None,
@@ -228,12 +236,13 @@ def up(
         from resfit_ros import graphs, phases
 
         loaded = _load(config, timing, robot)
-        _require(loaded, policy, checkpoint)
-        specs = graphs.deploy_graph(loaded, policy, checkpoint, not robot)
+        reference = _require(loaded, policy, checkpoint)
+        specs = graphs.deploy_graph(loaded, reference, checkpoint, not robot)
         console.print("nodes: " + ", ".join(s.name for s in specs) + "; Ctrl-C stops them")
         phases.run_until_interrupted(specs, logs)
 
 
+app.command("train-bc")(train_bc)
 app.command("sim-train")(sim_train)
 
 

@@ -11,6 +11,9 @@ MEAN, RANDOM_PAIR_MIN, FIRST = "mean", "random_pair_min", "first"
 ACTOR_OBJECTIVES = (MEAN, RANDOM_PAIR_MIN, FIRST)
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 PRECISIONS = (FLOAT32, BFLOAT16)
+MLP, ACT, FLOW = "mlp", "act", "flow"
+BC_KINDS = (MLP, ACT, FLOW)
+DEVICES = ("cpu", "cuda")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,20 +152,58 @@ class LearningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class BCConfig:
-    """Settings of the action-chunking behaviour-cloning policy."""
+    """Settings of the action-chunking behaviour-cloning policies."""
 
+    kind: str = param(
+        MLP, choices=BC_KINDS, doc="mlp: perceptron on the state; act, flow: transformers, with cameras too"
+    )
     demonstrations: int = param(8, ge=1, doc="successful demonstrations the demo records")
     horizon: int = param(10, ge=1, le=200, doc="actions per chunk", unit="steps")
-    hidden_width: int = param(256, ge=8, le=4096, doc="units per hidden layer")
-    hidden_layers: int = param(2, ge=1, le=8, doc="hidden layers")
+    # What it sees
+    state: tuple[str, ...] = param(
+        (), doc="blocks of the robot's state that the policy sees; empty: all of them"
+    )
+    use_images: bool = param(False, doc="act, flow: the policy sees the cameras")
+    random_shift: int = param(4, ge=0, le=32, doc="random-shift augmentation; 0: none", unit="px")
+    # mlp
+    hidden_width: int = param(256, ge=8, le=4096, doc="mlp: units per hidden layer")
+    hidden_layers: int = param(2, ge=1, le=8, doc="mlp: hidden layers")
+    # act and flow
+    width: int = param(128, ge=8, le=2048, doc="act, flow: size of a token, a multiple of 4 and of heads")
+    heads: int = param(4, ge=1, le=32, doc="act, flow: attention heads")
+    encoder_layers: int = param(2, ge=1, le=12, doc="act, flow: transformer blocks over the observation")
+    decoder_layers: int = param(2, ge=1, le=12, doc="act, flow: transformer blocks over the chunk")
+    stem_channels: int = param(32, ge=4, le=512, doc="act, flow: channels of a camera's first convolution")
+    latent_dim: int = param(16, ge=1, le=512, doc="act: size of the latent")
+    kl_weight: float = param(10.0, ge=0.0, doc="act: weight of the KL divergence beside the L1 loss")
+    flow_steps: int = param(8, ge=1, le=100, doc="flow: Euler steps at inference")
+    # Training
     updates: int = param(3000, ge=1, doc="optimiser steps")
     batch_size: int = param(128, ge=1, doc="chunks per optimiser step")
-    learning_rate: float = param(1e-3, gt=0.0, lt=1.0, doc="initial learning rate, cosine decay")
+    learning_rate: float = param(1e-3, gt=0.0, lt=1.0, doc="mlp: initial learning rate, cosine decay")
+    transformer_lr: float = param(5e-4, gt=0.0, lt=1.0, doc="act, flow: highest learning rate, cosine decay")
+    warmup_updates: int = param(200, ge=0, doc="act, flow: updates in which the learning rate grows from zero")
     weight_decay: float = param(1e-4, ge=0.0, doc="decoupled weight decay")
+    max_grad_norm: float = param(1.0, gt=0.0, doc="act, flow: gradients are scaled down to this norm")
     min_action_range: float = param(
         0.1, gt=0.0, doc="floor of a joint's demonstrated range in the scaling", unit="rad"
     )
-    seed: int = param(0, ge=0, doc="seed of weights and sampling")
+    validation_fraction: float = param(
+        0.1, ge=0.0, lt=1.0, doc="share of the episodes, rounded down, held out to validate on"
+    )
+    validate_every: int = param(100, ge=1, doc="updates between two validations")
+    patience: int = param(
+        0, ge=0, doc="validations without a better one after which training stops; 0: it does not"
+    )
+    device: str = param("cpu", choices=DEVICES, doc="where training runs; the policy itself runs on the CPU")
+    seed: int = param(0, ge=0, doc="seed of weights, sampling and, for flow, of the noise at inference")
 
     def __post_init__(self) -> None:
         validate(self)
+        if self.width % self.heads or self.width % 4:
+            raise ConfigError(
+                f"width {self.width} must be a multiple of 4 and of heads {self.heads}: tokens are split "
+                "between them"
+            )
+        if self.use_images and self.kind == MLP:
+            raise ConfigError("use_images is true, but an mlp sees the state alone; set kind to act or flow")

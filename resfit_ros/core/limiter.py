@@ -63,6 +63,11 @@ class JointLimiter:
         self.position = position
         self.velocity = np.zeros_like(position)
 
+    def follow(self, position: Float64, velocity: Float64) -> None:
+        """Goes on from where somebody else has brought the robot: position (A,), velocity (A,) [1/s]."""
+        self.position = np.array(position, dtype=np.float64)
+        self.velocity = np.clip(velocity, -self.limits.max_velocity, self.limits.max_velocity)
+
     def _braking_velocity(self, distance: Float64) -> Float64:
         step = self._accel_step
         room = 2 * self.limits.max_acceleration * np.maximum(distance, 0.0)

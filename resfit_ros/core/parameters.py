@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.limiter import JointLimits
@@ -11,6 +12,8 @@ from resfit_ros.core.schema import param, validate
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
 COMMAND_TYPES = ("joint_trajectory", "multi_array", "joint_state")
+CHUNKS, TOPIC = "chunks", "topic"
+BASE_COMMAND = "base_command"  # topic an existing controller is remapped to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +86,60 @@ class CameraParameters(GraphParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ChunkParameters(GraphParameters):
+    """Shared by nodes that handle action chunks."""
+
+    execute_steps: int = param(
+        8, ge=1, le=1000, doc="actions executed of each chunk; what is left of it overlaps the next", unit="steps"
+    )
+    prefetch_steps: int = param(
+        0, ge=0, le=1000, doc="a chunk is computed so long before its first action is due", unit="steps"
+    )
+    blend_steps: int = param(
+        0, ge=0, le=100, doc="steps in which the base action goes over from one chunk to the next", unit="steps"
+    )
+    temporal_ensembling: bool = param(False, doc="average all chunks that cover a step (ACT)")
+    ensemble_decay: float = param(
+        0.01, ge=0.0, le=10.0, doc="temporal ensembling: the i-th oldest chunk weighs exp(-decay i)"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.chunking  # noqa: B018  raises on settings that contradict each other
+
+    @property
+    def chunking(self) -> Chunking:
+        return Chunking(
+            self.execute_steps, self.prefetch_steps, self.blend_steps, self.temporal_ensembling, self.ensemble_decay
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseSourceParameters(GraphParameters):
+    """Shared by nodes that act differently where an existing controller is the base policy."""
+
+    base_source: str = param(
+        CHUNKS,
+        choices=(CHUNKS, TOPIC),
+        doc="chunks: the node base_policy; topic: an existing controller, remapped to base_command",
+    )
+    base_command_type: str = param(
+        "joint_trajectory", choices=COMMAND_TYPES, doc="base_source topic: message type of the controller"
+    )
+    base_timeout_s: float = param(
+        0.2, gt=0.0, doc="base_source topic: the controller's command is not used when older", unit="s"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.base_source == TOPIC and self.lockstep:
+            raise ConfigError(
+                "base_source topic needs timing realtime: an existing controller waits for nobody; set "
+                "timing: realtime"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class AggregatorParameters(ObservingParameters, CameraParameters):
     """Node `aggregator`."""
 
@@ -92,35 +149,40 @@ class AggregatorParameters(ObservingParameters, CameraParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BasePolicyParameters(ObservingParameters):
+class BasePolicyParameters(ObservingParameters, CameraParameters, ChunkParameters):
     """Node `base_policy`."""
 
-    policy: str = param("bc", choices=("bc", "expert"), doc="which base policy to run")
-    policy_path: str = param("", doc="directory written by 'resfit train-bc' (policy: bc)")
-    execute_steps: int = param(8, ge=1, le=1000, doc="actions executed of each chunk", unit="steps")
-    seed: int = param(0, ge=0, doc="seed of the scripted expert's noise")
+    policy: str = param(
+        "",
+        doc="the base policy: directory or file, lerobot:DIR, ws://HOST:PORT, python:MODULE:CLASS, expert, or a "
+        "description (.yaml)",
+    )
+    inference_timeout_s: float = param(
+        2.0, gt=0.0, doc="a policy that has not answered for so long is reported", unit="s"
+    )
+    retry_s: float = param(2.0, gt=0.0, doc="a policy that could not be loaded is tried again after", unit="s")
+    threads: int = param(1, ge=1, le=256, doc="CPU threads a PyTorch policy may use")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualParameters(JointParameters):
+class ResidualParameters(JointParameters, ChunkParameters, BaseSourceParameters):
     """Node `residual`."""
 
-    execute_steps: int = param(8, ge=1, le=1000, doc="actions executed of each chunk", unit="steps")
     enabled: bool = param(True, live=True, doc="false: base actions pass unchanged")
     explore: bool = param(False, doc="add exploration noise and warm-up noise (while learning)")
     exploration_correlation: float = param(
         0.8, ge=0.0, lt=1.0, doc="correlation of the noise from one step to the next, AR(1)"
     )
-    policy_path: str = param("", doc="base policy directory; its scaling is the residual's")
     actor_path: str = param("", doc="checkpoint directory whose actor is run; empty: the learner's")
     feature_extractor: str = param(
         "", doc="TorchScript file that the actor's image features come from, where it has them"
     )
+    base_name: str = param("", doc="base_source topic: name and version of the controller, its identity")
     seed: int = param(0, ge=0, doc="seed of the exploration noise")
 
 
 @dataclass(frozen=True, kw_only=True)
-class SafetyParameters(JointParameters):
+class SafetyParameters(JointParameters, BaseSourceParameters):
     """Node `safety_filter`."""
 
     lower: tuple[float, ...] = param(doc="lower position limit per joint", unit="rad")
@@ -190,13 +252,17 @@ class SimRobotParameters(JointParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnerParameters(JointParameters, CameraParameters, LearningConfig):
+class LearnerParameters(ObservingParameters, CameraParameters, ChunkParameters, BaseSourceParameters, LearningConfig):
     """Node `learner`: its files beside every setting of the algorithm."""
 
     run_dir: str = param(doc="run directory: checkpoints, bags and logs are read and written there")
-    policy_path: str = param(doc="base policy directory; its scaling is used for learning")
+    policy: str = param("", doc="the base policy, as for node base_policy; it labels the demonstrations")
+    normaliser_path: str = param(
+        "",
+        doc="scaling file (normaliser.json); empty: the policy's own, else the run's, else fitted to the demonstrations",
+    )
     demo_dir: str = param("", doc="directory of demonstration bags; empty: none")
-    execute_steps: int = param(8, ge=1, le=1000, doc="actions executed of each chunk", unit="steps")
+    base_name: str = param("", doc="base_source topic: name and version of the controller, its identity")
     checkpoint_every_s: float = param(30.0, gt=0.0, doc="wall time between checkpoints", unit="s")
     threads: int = param(1, ge=1, le=256, doc="CPU threads used for learning")
     device: str = param("cpu", doc="torch device, e.g. cpu or cuda")

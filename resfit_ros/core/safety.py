@@ -32,6 +32,7 @@ class SetPoint:
     reasons: Reason
     state: SafetyState
     executed: Executed | None = None  # a step that this tick completed
+    forwarded: bool = False  # the robot has it already, in an existing controller's own message
 
 
 @dataclass
@@ -75,6 +76,7 @@ class SafetyFilter:
         self._segment_tick = 0
         self._segment_reasons = Reason.NONE
         self._executed_step = -1
+        self._resumed = False  # the action at hand ended a hold
 
     # -- operator ---------------------------------------------------------------------------
 
@@ -132,6 +134,9 @@ class SafetyFilter:
             return
         self._episode_id, self._ended_at, self._executed_step = episode_id, None, -1
         self._drop_action()
+        self._restart_at_episode(stamp_ns)
+
+    def _restart_at_episode(self, stamp_ns: int) -> None:
         self._resync_from(stamp_ns)
 
     def on_episode_ended(self, episode_id: int, steps: int) -> None:
@@ -163,7 +168,8 @@ class SafetyFilter:
         self._action = action
         self._segment_tick = 0
         self._segment_reasons = Reason.NONE
-        if self.state is SafetyState.HOLD:
+        self._resumed = self.state is SafetyState.HOLD
+        if self._resumed:  # its observation may be from before the hold
             self.state = SafetyState.ARMED
         return True, cut_short
 
@@ -181,9 +187,7 @@ class SafetyFilter:
         if self.state is SafetyState.DISARMED or not self.synchronised:
             return None
         reasons = self._watch(now_ns)
-        target = self._target()
-        position, limited = self.limiter.limit(target)
-        self.largest_clamp = float(np.max(np.abs(position - target), initial=0.0))
+        position, limited, forwarded = self._move(now_ns)
         reasons |= limited
         executed = None
         if self._action is not None:
@@ -191,7 +195,16 @@ class SafetyFilter:
             self._segment_reasons |= reasons
             if self._segment_tick >= self._ticks_per_step:
                 executed = self._complete()
-        return SetPoint(position, reasons, self.state, executed)
+        return SetPoint(position, reasons, self.state, executed, forwarded)
+
+    def _move(self, now_ns: int) -> tuple[Float64, Reason, bool]:
+        """(set point, limits that changed it, whether the robot has been sent there already)."""
+        return (*self._limited(self._target()), False)
+
+    def _limited(self, target: Float64) -> tuple[Float64, Reason]:
+        position, limited = self.limiter.limit(target)
+        self.largest_clamp = float(np.max(np.abs(position - target), initial=0.0))
+        return position, limited
 
     @property
     def _ticks_per_step(self) -> int:
@@ -219,15 +232,16 @@ class SafetyFilter:
         if self._stale(self.state_received_ns, self.timing.state_timeout_ns, now_ns):
             reasons |= Reason.STALE_STATE
             self._fault(Reason.STALE_STATE)
-        if self.state is SafetyState.ARMED and self._ended_at is None and self._episode_id:
-            if self._stale(self.action_received_ns, self.timing.action_timeout_ns, now_ns):
-                reasons |= Reason.STALE_ACTION
-                self.state = SafetyState.HOLD
-        elif self.state is SafetyState.HOLD:
-            reasons |= Reason.STALE_ACTION
+        reasons |= self._watch_commands(now_ns)
         if self._ended_at is not None or not self._episode_id:
             reasons |= Reason.NO_EPISODE
         return reasons
+
+    def _watch_commands(self, now_ns: int) -> Reason:
+        if self.state is SafetyState.ARMED and self._ended_at is None and self._episode_id:
+            if self._stale(self.action_received_ns, self.timing.action_timeout_ns, now_ns):
+                self.state = SafetyState.HOLD
+        return Reason.STALE_ACTION if self.state is SafetyState.HOLD else Reason.NONE
 
     @staticmethod
     def _stale(received_ns: int | None, timeout_ns: int, now_ns: int) -> bool:
@@ -247,7 +261,7 @@ class SafetyFilter:
             action=self.limiter.position.astype(np.float32),
             safety_state=self.state,
             reasons=self._segment_reasons,
-            tainted=self.state is not SafetyState.ARMED,
+            tainted=self._resumed or self.state is not SafetyState.ARMED,
         )
 
     def _fault(self, reason: Reason) -> None:

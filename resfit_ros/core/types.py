@@ -97,6 +97,7 @@ class ActionChunk:
     actions: Float32
     source_id: str = ""
     inference_time_s: float = 0.0
+    policy_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,9 @@
 """Demonstration bags as learning data."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.types import Outcome, Segment
 from resfit_ros.data.read_bags import bag_paths, read_episodes
@@ -30,10 +32,6 @@ def successful_segments(directory: Path, joint_count: int, state_dim: int | None
     return whole
 
 
-def load_demonstrations(directory: Path, policy: BasePolicy, execute_steps: int) -> list[Segment]:
-    """Successful episodes with base actions computed by `policy`, as it would have acted online."""
-    spec = policy.spec
-    return [
-        label_base_actions(segment, policy, execute_steps)
-        for segment in successful_segments(directory, len(spec.joint_names), spec.state_dim)
-    ]
+def labelled(segments: Sequence[Segment], policy: BasePolicy, chunking: Chunking) -> list[Segment]:
+    """The segments with base actions computed by `policy`, as it would have acted online."""
+    return [label_base_actions(segment, policy, chunking) for segment in segments]

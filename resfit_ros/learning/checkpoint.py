@@ -228,33 +228,37 @@ class LoadedActor(NamedTuple):
 
     actor: ActorPolicy
     schedule: ActingSchedule
+    normaliser: Normaliser
+    base_policy_sha256: str
     path: Path
     problems: tuple[str, ...]
 
 
 def load_run_actor(
     path: Path,
-    normaliser: Normaliser | None,
+    normaliser: Normaliser | None = None,
     base_policy_sha256: str = "",
     extractor_path: str = "",
 ) -> LoadedActor:
-    """The actor of a checkpoint, or of the newest valid one below `path`.
+    """The actor of a checkpoint, or of the newest valid one below `path`, with its scaling.
 
+    normaliser, base_policy_sha256: what it has to be made for, where that is known.
     Raises DataError when there is none, saying what was wrong with each, and MismatchError when it
     belongs to another base policy or robot.
     """
     candidates = [path] if (path / MANIFEST).is_file() else checkpoints(path)
     if not candidates:
         raise DataError(f"{path}: no checkpoint there; fine-tune first with 'resfit finetune'")
-    if normaliser is None:
-        raise DataError(f"{path}: an actor needs its base policy; set policy_path")
     problems = []
     for candidate in candidates:
         try:
             manifest, files = _read(candidate)
             require_same_policy(manifest, normaliser, base_policy_sha256, str(candidate))
-            actor = load_actor(files[ACTOR], sha256(files[ACTOR]), normaliser, extractor_path)
-            return LoadedActor(actor, _schedule(manifest), candidate, tuple(problems))
+            own = Normaliser.from_dict(manifest["normaliser"])
+            actor = load_actor(files[ACTOR], sha256(files[ACTOR]), own, extractor_path)
+            return LoadedActor(
+                actor, _schedule(manifest), own, manifest["base_policy_sha256"], candidate, tuple(problems)
+            )
         except MismatchError:
             raise
         except DataError as error:

@@ -13,14 +13,14 @@ CRITIC_SETTINGS = ("critic_ensemble", "critic_kind", "value_bins", "value_min", 
 
 
 def require_same_policy(
-    manifest: dict[str, Any], normaliser: Normaliser, base_policy_sha256: str, where: str
+    manifest: dict[str, Any], normaliser: Normaliser | None, base_policy_sha256: str, where: str
 ) -> None:
-    """Joints, base policy and scaling; an empty hash (not known) fits every base policy.
+    """Joints, base policy and scaling; None or an empty hash (not known) fits all of them.
 
     Raises MismatchError.
     """
     theirs = Normaliser.from_dict(manifest["normaliser"])
-    joints = joint_difference(theirs.joint_names, normaliser.joint_names)
+    joints = joint_difference(theirs.joint_names, normaliser.joint_names) if normaliser else ""
     if joints:
         raise MismatchError(
             f"{where}: made for other joints or another order of them: {joints}; use the "
@@ -32,7 +32,7 @@ def require_same_policy(
             f"{where}: learnt on top of base policy {policy[:12]}, here it is "
             f"{base_policy_sha256[:12]}; use the base policy it was trained with"
         )
-    if theirs.sha256 != normaliser.sha256:
+    if normaliser is not None and theirs.sha256 != normaliser.sha256:
         raise MismatchError(
             f"{where}: made for normaliser {theirs.sha256[:12]}, the base policy has "
             f"{normaliser.sha256[:12]}; use the base policy it was trained with"

@@ -2,6 +2,8 @@
 
 import hashlib
 
+SHOWN = 12  # digits of a hash that people get to see
+
 
 def sha256(data: bytes) -> str:
     """Hexadecimal SHA-256."""

@@ -14,13 +14,16 @@ from resfit_ros.core.observation import (
     canonical_pose,
 )
 from resfit_ros.core.parameters import AggregatorParameters
+from resfit_ros.core.step_clock import StepClock
 from resfit_ros.core.types import EpisodeEnded, Observation
-from resfit_ros.msg import Episode
+from resfit_ros.msg import Action, Episode
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.ros.convert import episode_from_msg, from_doubles, observation_to_msg, to_ns
 from resfit_ros.ros.images import resized_rgb8
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, ROBOT, SENSORS, STEPS
+
+REPORT_AFTER_S = 0.5
 
 
 class Aggregator(ResfitNode[AggregatorParameters]):
@@ -38,6 +41,7 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         self._last: ObservationMsg | None = None
         self._last_stamp_ns = -1
         self._sent = 0
+        self._step_clock = StepClock()  # realtime; in lockstep the simulation is the clock
         self._publisher = self.create_publisher(ObservationMsg, "observation", STEPS)
         self.hear(Episode, "episode", self._on_episode, EPISODES)
         # Lockstep waits for every message, so none may be lost on the way.
@@ -52,6 +56,7 @@ class Aggregator(ResfitNode[AggregatorParameters]):
                 Image, f"{name}/image_raw", lambda m, n=name: self._on_image(n, m), qos
             )
         if not p.lockstep:
+            self.hear(Action, "action", self._on_action, STEPS)
             self.every(1.0 / p.control_hz, self._sample_realtime)
         self.report(OK, "waiting for an episode")
 
@@ -71,8 +76,13 @@ class Aggregator(ResfitNode[AggregatorParameters]):
             return
         self._episode_id, self._start_ns = event.episode_id, event.stamp_ns
         self._step, self._last = 0, None
+        self._step_clock.reset()
         if self.params.lockstep:
             self._sample_lockstep()
+
+    def _on_action(self, message: Action) -> None:
+        if message.episode_id == self._episode_id:
+            self._step_clock.on_action(message.step)
 
     def _on_joint_state(self, message: JointState) -> None:
         fields = {
@@ -127,23 +137,41 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         if any(s != stamp_ns for s in stamps) or stamp_ns < self._start_ns:
             return
         if self._last is None or stamp_ns > self._last_stamp_ns:
-            self._emit(stamp_ns)
+            if self._emit(stamp_ns):
+                self._step += 1
+                self.report(OK, "sampling")
 
     def _sample_realtime(self) -> None:
         if not self._episode_id:
             return
+        now_ns = self.now_ns()
+        step = self._step_clock.due(now_ns)
+        waited_s = self._step_clock.waited_s(now_ns)
+        if waited_s > REPORT_AFTER_S:
+            self.report(
+                WARN,
+                f"step {self._step} has waited for its action for {max(1, int(waited_s))} s; see what residual "
+                "and base_policy report",
+            )
+        if step is None:
+            return
         max_age_ns = round(self.params.max_source_age_s * 1e9)
-        missing = self._assembler.missing(self.now_ns(), max_age_ns, self._start_ns)
+        missing = self._assembler.missing(now_ns, max_age_ns, self._start_ns)
         if missing:
             self.report(WARN, f"no fresh data from {', '.join(missing)}; check the topic and its rate")
-        else:
-            self._emit(self.stamp_ns())
+            return
+        self._step = step
+        if self._emit(self.stamp_ns()):
+            self._step_clock.observed(step, now_ns)
+            if waited_s <= REPORT_AFTER_S:
+                self.report(OK, "sampling")
 
-    def _emit(self, stamp_ns: int) -> None:
+    def _emit(self, stamp_ns: int) -> bool:
+        """Publishes an observation of the current step; False where the state is not fit for one."""
         state = self._assembler.state()
         if not np.all(np.isfinite(state)):
             self.report(WARN, "state holds NaN or Inf; no observation made")
-            return
+            return False
         observation = Observation(
             stamp_ns=stamp_ns,
             episode_id=self._episode_id,
@@ -155,9 +183,8 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         )
         self._last, self._last_stamp_ns = observation_to_msg(observation), stamp_ns
         self._publisher.publish(self._last)
-        self._step += 1
         self._sent += 1
-        self.report(OK, "sampling")
+        return True
 
 
 def main(args: list[str] | None = None) -> int:

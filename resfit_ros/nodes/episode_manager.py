@@ -10,7 +10,7 @@ from resfit_ros.core.types import EpisodeEnded, Outcome, SafetyState
 from resfit_ros.msg import Episode, Label, LearnerStatus, SafetyStatus
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.ros.convert import episode_to_msg, to_ns
-from resfit_ros.ros.node import NOTHING, OK, UNHEARD, WARN, ResfitNode, run_node
+from resfit_ros.ros.node import NOTHING, OK, WAITING_FOR, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 from resfit_ros.srv import Label as LabelService
 from resfit_ros.srv import ResetScene, StartEpisode
@@ -62,7 +62,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if self._complete_since_ns is None and KeyValue(key=UNHEARD, value=NOTHING) in status.values:
+            if self._complete_since_ns is None and KeyValue(key=WAITING_FOR, value=NOTHING) in status.values:
                 self._connected.add(status.name.rsplit("/", 1)[-1])
 
     # -- starting ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS, LEARNING_LOG, TENSORBOARD
 from resfit_ros.core.transitions import TransitionAssembler
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase
-from resfit_ros.data.demonstrations import load_demonstrations
+from resfit_ros.data.base_of_run import prepare
 from resfit_ros.data.read_bags import bag_paths, read_episodes
 from resfit_ros.learning.advice import Advice
 from resfit_ros.learning.checkpoint import restore_newest
@@ -24,7 +24,6 @@ from resfit_ros.learning.hashes import sha256
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.learning.worker import LearnerWorker, Progress, PublishedActor
 from resfit_ros.msg import Action, ActorWeights, Episode, ExecutedAction, LearnerStatus, Observation
-from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
 from resfit_ros.ros.convert import (
     action_from_msg,
     episode_from_msg,
@@ -75,22 +74,15 @@ class Learner(ResfitNode[LearnerParameters]):
         if p.device != "cpu" and not torch.cuda.is_available():
             raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
         self._run_dir = Path(p.run_dir)
-        policy = ChunkPolicy(Path(p.policy_path))
-        base_policy = policy_sha256(Path(p.policy_path))
-        self._trainer = Trainer(p.learning, policy.normaliser, p.device, p.cameras, base_policy)
-        self._normaliser_sha256 = policy.normaliser.sha256
-        if p.demo_dir:
-            self._trainer.add_demonstrations(
-                load_demonstrations(Path(p.demo_dir), policy, p.execute_steps)
-            )
-        about = {
-            "base_policy_sha256": base_policy,
-            "joint_names": list(p.joint_names),
-        }
+        self._base = prepare(p)
+        base = self._base
+        self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
+        self._trainer.add_demonstrations(base.demonstrations)
+        about = {"base_policy": base.record, "joint_names": list(p.joint_names)}
         self._worker = LearnerWorker(
             self._trainer, self._run_dir / CHECKPOINTS, about, p.checkpoint_every_s, self._keep_actor
         )
-        self._resume(policy)
+        self._resume()
         self._assembler = TransitionAssembler(len(p.joint_names))
         self._last_message_ns = self.now_ns()
         self._fresh_actor: PublishedActor | None = None
@@ -123,7 +115,7 @@ class Learner(ResfitNode[LearnerParameters]):
 
         return SummaryWriter(str(self._run_dir / TENSORBOARD))
 
-    def _resume(self, policy: ChunkPolicy) -> None:
+    def _resume(self) -> None:
         """After a crash or a stop: newest valid checkpoint, replay rebuilt from the run's bags."""
         path, problems = restore_newest(self._run_dir / CHECKPOINTS, self._trainer)
         for problem in problems:
@@ -131,8 +123,8 @@ class Learner(ResfitNode[LearnerParameters]):
         bags = self._run_dir / FINETUNE_BAGS
         if not bags.is_dir() or not any(bags.glob("*/metadata.yaml")):
             return
-        spec = policy.spec
-        for episode in read_episodes(bag_paths(bags), len(spec.joint_names), spec.state_dim):
+        p = self.params
+        for episode in read_episodes(bag_paths(bags), len(p.joint_names), p.layout.size):
             self._worker.take_in(episode)
         self.get_logger().info(
             f"resumed at {self._trainer.env_steps} steps from {path or 'bags alone'}"
@@ -204,7 +196,10 @@ class Learner(ResfitNode[LearnerParameters]):
             version=schedule.version,
             data=actor.data,
             sha256=sha256(actor.data),
-            normaliser_sha256=self._normaliser_sha256,
+            normaliser=json.dumps(self._base.normaliser.to_dict()),
+            normaliser_sha256=self._base.normaliser.sha256,
+            base_policy_sha256=self._base.sha256,
+            base_policy=json.dumps(self._base.record),
             residual_scale=schedule.residual_scale,
             exploration_std=schedule.exploration_std,
             warm_up=schedule.warm_up,

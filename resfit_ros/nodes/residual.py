@@ -7,59 +7,66 @@ from std_srvs.srv import SetBool
 
 from resfit_ros.core.acting import ActingSchedule, base_action, residual_action
 from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict
+from resfit_ros.core.command_path import CommandFollower
 from resfit_ros.core.errors import ResfitError
-from resfit_ros.core.parameters import ResidualParameters
+from resfit_ros.core.parameters import BASE_COMMAND, TOPIC, ResidualParameters
 from resfit_ros.core.residual import CorrelatedNoise
 from resfit_ros.core.types import Action, Float32, Observation
-from resfit_ros.learning.checkpoint import load_run_actor
-from resfit_ros.learning.weights import ActorPolicy, load_actor
+from resfit_ros.learning.actor_slot import ActorSlot, ReceivedActor
 from resfit_ros.msg import Action as ActionMsg
 from resfit_ros.msg import ActionChunk as ActionChunkMsg
 from resfit_ros.msg import ActorWeights
 from resfit_ros.msg import Observation as ObservationMsg
-from resfit_ros.policies.chunk_policy import load_normaliser, policy_sha256
+from resfit_ros.policies.identity import controller_identity
+from resfit_ros.ros.commands import MESSAGE_TYPES, CommandParser
 from resfit_ros.ros.convert import action_to_msg, chunk_from_msg, observation_from_msg
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
-from resfit_ros.ros.qos import LATCHED, STEPS
+from resfit_ros.ros.qos import LATCHED, ROBOT, STEPS
 
 
 class ResidualNode(ResfitNode[ResidualParameters]):
     """One action per observation: base action of the step plus residual.
 
-    Lockstep: waits for the chunk a step should use. Realtime: uses the newest chunk, and publishes
-    nothing when no chunk covers the step (the safety filter then holds).
+    Lockstep: waits for the chunk a step should use. Realtime: uses the newest chunk, or the command of
+    an existing controller, and publishes nothing where neither covers the step (the safety filter then
+    holds).
     """
 
     def __init__(self) -> None:
         super().__init__("residual")
         p = self.params
-        self._normaliser = load_normaliser(Path(p.policy_path)) if p.policy_path else None
-        self._chunks = ChunkBuffer(len(p.joint_names), p.execute_steps)
+        self._from_topic = p.base_source == TOPIC
+        self._chunks = ChunkBuffer(len(p.joint_names), p.chunking)
+        self._controller = CommandFollower()
+        self._parser = CommandParser(p.joint_names)
         self._noise = CorrelatedNoise(len(p.joint_names), p.exploration_correlation)
-        self._actor: ActorPolicy | None = None
-        self._schedule = ActingSchedule()
-        if p.actor_path:
-            base_policy = policy_sha256(Path(p.policy_path)) if p.policy_path else ""
-            loaded = load_run_actor(
-                Path(p.actor_path), self._normaliser, base_policy, p.feature_extractor
-            )
-            self._actor = loaded.actor
-            self._schedule = loaded.schedule
-            for problem in loaded.problems:
-                self.get_logger().warning(f"checkpoint passed over: {problem}")
-            self.get_logger().info(f"acting with {loaded.path}")
+        self._actor = ActorSlot(p.joint_names, p.feature_extractor)
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None
         self._next: ObservationMsg | None = None  # lockstep: of an episode that begins too early
-        self._rejected_weights = self._without_chunk = self._actions = 0
+        self._rejected_weights = self._rejected_commands = 0
+        self._actions = self._without_base = self._late = 0
+        self._observed_ns = 0  # when the newest step was first observed
+        if p.actor_path:
+            self._load_actor(Path(p.actor_path))
         self._publisher = self.create_publisher(ActionMsg, "action", STEPS)
         self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
-        self.hear(ActionChunkMsg, "action_chunk", self._on_chunk, STEPS)
+        if self._from_topic:
+            self._actor.see_base_policy(controller_identity(p.base_name))
+            self.hear(MESSAGE_TYPES[p.base_command_type], BASE_COMMAND, self._on_command, ROBOT)
+        else:
+            self.hear(ActionChunkMsg, "action_chunk", self._on_chunk, STEPS)
         if not p.actor_path:
             self.create_subscription(ActorWeights, "actor_weights", self._on_weights, LATCHED)
         self.create_service(SetBool, "enable_residual", self._on_enable)
         self.report(OK, "waiting for observations")
+
+    def _load_actor(self, path: Path) -> None:
+        found, problems = self._actor.load(path)
+        for problem in problems:
+            self.get_logger().warning(f"checkpoint passed over: {problem}")
+        self.get_logger().info(f"acting with {found}")
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
@@ -67,44 +74,39 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         return {
             "actions": self._actions,
             "residual enabled": self.params.enabled,
-            "actor version": self._schedule.version,
+            "actor version": self._actor.schedule.version,
             "rejected weights": self._rejected_weights,
-            "steps without a chunk": self._without_chunk,
+            "rejected controller commands": self._rejected_commands,
+            "actions later than a control period": self._late,
+            "steps without a base action": self._without_base,
         } | dropped
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
-        if request.data and self._normaliser is None:
-            response.message = "no base policy scaling is loaded; set policy_path"
-            return response
         self.set_parameters([Parameter("enabled", value=request.data)])
         response.success = True
         response.message = f"residual {'enabled' if request.data else 'disabled'}"
+        if request.data and not self._actor.usable:
+            response.message += f", but {self._actor.problem or 'no actor has come yet'}"
         return response
 
-    def _on_weights(self, message: ActorWeights) -> None:
+    # -- inputs -----------------------------------------------------------------------------
+
+    def _on_weights(self, m: ActorWeights) -> None:
+        schedule = ActingSchedule(
+            residual_scale=m.residual_scale,
+            exploration_std=m.exploration_std,
+            warm_up=m.warm_up,
+            without_base=m.without_base,
+            version=m.version,
+        )
+        received = ReceivedActor(
+            bytes(m.data), m.sha256, m.normaliser, m.normaliser_sha256, m.base_policy_sha256, schedule
+        )
         try:
-            if self._normaliser is None:
-                raise ResfitError("actor weights came, but policy_path is empty")
-            if message.normaliser_sha256 != self._normaliser.sha256:
-                raise ResfitError(
-                    f"actor weights are for normaliser {message.normaliser_sha256[:12]}, "
-                    f"this node has {self._normaliser.sha256[:12]}; use the same base policy"
-                )
-            actor = load_actor(
-                bytes(message.data), message.sha256, self._normaliser, self.params.feature_extractor
-            )
+            self._actor.receive(received)
         except ResfitError as error:
             self._rejected_weights += 1
             self.report(WARN, f"weights rejected, the old ones stay: {error}")
-            return
-        self._actor = actor
-        self._schedule = ActingSchedule(
-            residual_scale=message.residual_scale,
-            exploration_std=message.exploration_std,
-            warm_up=message.warm_up,
-            without_base=message.without_base,
-            version=message.version,
-        )
 
     def _begin(self, episode_id: int) -> None:
         """Flushes everything of the previous episode."""
@@ -118,13 +120,26 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._begin(message.episode_id)
         step = self._last.step + 1 if self._last is not None else 0
         verdict = self._chunks.add(chunk_from_msg(message), step)
-        if verdict in (ChunkVerdict.NON_FINITE, ChunkVerdict.WRONG_SIZE):
+        if verdict in (ChunkVerdict.NON_FINITE, ChunkVerdict.WRONG_SIZE, ChunkVerdict.SHORT):
             self.report(WARN, f"chunk of '{message.source_id}' rejected: {verdict.value}")
-        elif self._pending is not None:
+            return
+        if verdict is ChunkVerdict.ACCEPTED:
+            self._actor.see_base_policy(message.policy_sha256)
+        if self._pending is not None:
             self._try_to_act(self._pending)
         if self._next is not None and self._pending is None:
             following, self._next = self._next, None
             self._on_observation(following)
+
+    def _on_command(self, message) -> None:
+        try:
+            self._controller.receive(self._parser.path(message), self.now_ns())
+        except ResfitError as error:
+            self._rejected_commands += 1
+            self.report(WARN, f"command of the base controller rejected: {error}")
+            return
+        if self._pending is not None:
+            self._try_to_act(self._pending)
 
     def _on_observation(self, message: ObservationMsg) -> None:
         waits = self.params.lockstep and self._pending is not None
@@ -138,34 +153,56 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if message.episode_id < self._episode_id or (last and message.step < last.step):
             return
         if last is not None and message.step == last.step:
-            if self.params.lockstep:
-                self._publisher.publish(last)  # asked again: the first answer may have got lost
+            self._publisher.publish(last)  # asked again: the first answer may have got lost
             return
         if self._pending is not None and self._pending.step < message.step:
-            self._without_chunk += 1
-            self.report(WARN, "a step had no chunk; is base_policy running and fast enough?")
+            self._without_base += 1
+        if self._pending is None or self._pending.step != message.step:
+            self._observed_ns = self.now_ns()
+        elif not self.params.lockstep:
+            self.report(WARN, f"step {message.step} waits for its base action; {self._who_to_ask()}")
         self._try_to_act(observation_from_msg(message))
+
+    # -- output -----------------------------------------------------------------------------
 
     def _try_to_act(self, observation: Observation) -> None:
         self._pending = observation
         if self.params.lockstep and not self._chunks.is_fresh(observation.step):
             return
-        base = self._chunks.action(observation.step)
+        base = self._commanded() if self._from_topic else self._chunks.action(observation.step)
         if base is None:
             return
         self._pending = None
         self._last = action_to_msg(self._act(observation, *base))
         self._publisher.publish(self._last)
         self._actions += 1
-        self.report(OK, "acting")
+        self._late += self.now_ns() - self._observed_ns > self.params.control_period_ns
+        if self._actor.problem:
+            self.report(WARN, f"base action alone: {self._actor.problem}")
+        else:
+            self.report(OK, "acting")
+
+    def _who_to_ask(self) -> str:
+        if self._from_topic:
+            return "is the base controller running, and its topic remapped to base_command?"
+        return "see what base_policy reports"
+
+    def _commanded(self) -> tuple[Float32, float] | None:
+        """Where the controller wants the joints at the end of this step; it has no chunks, so no phase."""
+        now_ns, p = self.now_ns(), self.params
+        if self._controller.silent_s(now_ns) > p.base_timeout_s:
+            return None
+        target = self._controller.at(now_ns + p.control_period_ns)
+        return target.astype("float32"), 0.0
 
     def _act(self, observation: Observation, base: Float32, phase: float) -> Action:
         alone = base_action(observation, base, phase, self.source_id)
-        if not self.params.enabled or self._actor is None:
+        slot = self._actor
+        if not self.params.enabled or not slot.usable:
             return alone
-        proposal = self._actor(observation, base, phase)
+        proposal = slot.actor(observation, base, phase)
         noise = self._noise.sample() if self.params.explore else None
-        action = residual_action(alone, proposal, noise, self._schedule, self._normaliser)
+        action = residual_action(alone, proposal, noise, slot.schedule, slot.normaliser)
         if action is None:
             self.report(WARN, "residual is not finite; base action alone")
         return action or alone

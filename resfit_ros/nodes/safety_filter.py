@@ -1,16 +1,18 @@
 """The last node before the robot: limits, watchdogs, hold, arming."""
 
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool
 
 from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.observation import JointOrder
-from resfit_ros.core.parameters import SafetyParameters
+from resfit_ros.core.parameters import BASE_COMMAND, TOPIC, SafetyParameters
 from resfit_ros.core.safety import SafetyFilter, SafetyTiming, SetPoint
+from resfit_ros.core.transparent import TransparentFilter
 from resfit_ros.core.types import Action, EpisodeEnded, Executed, Reason, SafetyState
 from resfit_ros.msg import Action as ActionMsg
 from resfit_ros.msg import Episode, ExecutedAction, SafetyStatus
-from resfit_ros.ros.commands import CommandPublisher
+from resfit_ros.ros.commands import MESSAGE_TYPES, CommandParser, CommandPublisher
 from resfit_ros.ros.convert import (
     action_from_msg,
     episode_from_msg,
@@ -39,7 +41,7 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
         p = self.params
         self._period_ns = p.control_period_ns
         self._tick_ns = self._period_ns if p.lockstep else round(1e9 / p.tick_hz)
-        self._filter = SafetyFilter(p.limits, self._timing(), self._trusted_source())
+        self._filter = self._make_filter()
         self._order = JointOrder(p.joint_names)
         self._waiting: Action | None = None  # lockstep: came before the state it needs
         self._last: tuple[SetPoint, Executed] | None = None
@@ -56,6 +58,23 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
         if not p.lockstep:
             self.every(self._tick_ns * 1e-9, self._tick)
         self.every(STATUS_PERIOD_S, self._publish_status)
+
+    def _make_filter(self) -> SafetyFilter:
+        p, timing, trusted = self.params, self._timing(), self._trusted_source()
+        if p.base_source != TOPIC:
+            return SafetyFilter(p.limits, timing, trusted)
+        same_type = p.base_command_type == p.command_type
+        passing = TransparentFilter(p.limits, timing, trusted, round(p.base_timeout_s * 1e9), same_type)
+        kind, parser = MESSAGE_TYPES[p.base_command_type], CommandParser(p.joint_names)
+
+        def on_command(data: bytes) -> None:
+            # Serialised, so that what passes on is the controller's message bit for bit.
+            path = parser.path(deserialize_message(data, kind))
+            if passing.on_base_command(path, self.now_ns()):
+                self._commands.forward(data)
+
+        self.hear(kind, BASE_COMMAND, on_command, ROBOT, raw=True)
+        return passing
 
     def _trusted_source(self) -> str:
         namespace = self.get_namespace().rstrip("/")
@@ -78,6 +97,7 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
             "rejected": c.rejected,
             "clamped": c.clamped,
             "dropped": c.dropped,
+            "passed on from the controller": getattr(self._filter, "passed_on", 0),
         }
 
     # -- inputs -----------------------------------------------------------------------------
@@ -138,7 +158,10 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
         set_point = self._filter.tick(self.now_ns())
         if set_point is None:
             return
-        self._send(set_point, self.stamp_ns())
+        if set_point.forwarded:
+            self._reasons = set_point.reasons
+        else:
+            self._send(set_point, self.stamp_ns())
         if set_point.executed is not None:
             self._publish_executed(set_point.executed)
 

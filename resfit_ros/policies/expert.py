@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.observation import StateLayout
 from resfit_ros.core.types import Float32, Observation
-from resfit_ros.policies.protocol import PolicySpec
+from resfit_ros.policies.identity import identity_of
+from resfit_ros.policies.protocol import PolicySpec, Robot
+from resfit_ros.policies.reference import PolicyReference
 from resfit_ros.sim import DemonstrationNoise, LiftTask, ScriptedExpert, load_model
 
 
@@ -18,7 +21,16 @@ class ExpertPolicy:
         self._positions = layout.slice_of("joint_positions")
         self._box = layout.slice_of("pose/box")
         self._seed = seed
-        self.spec = PolicySpec("scripted_expert", layout.size, tuple(joint_names), horizon=1)
+        about = {"kind": "expert", "seed": seed}
+        self.spec = PolicySpec(
+            name="scripted_expert",
+            action_dim=len(joint_names),
+            horizon=1,
+            identity=identity_of(about=about),
+            state_dim=layout.size,
+            joint_names=tuple(joint_names),
+            config=about,
+        )
 
     def reset(self, episode_id: int) -> None:
         """Draws the demonstrator's noise for this episode."""
@@ -31,3 +43,12 @@ class ExpertPolicy:
         positions = observation.state[self._positions].astype(np.float64)
         target = self._expert.act(positions, box[:3], np.array([w, x, y, z]))
         return target.astype(np.float32)[None, :]
+
+
+def load(reference: PolicyReference, robot: Robot) -> ExpertPolicy:
+    """`expert` or `expert:SEED`. Raises ConfigError on another seed than a whole number."""
+    reference.require_no_options()
+    seed = reference.location or "0"
+    if not seed.isdecimal():
+        raise ConfigError(f"policy '{reference}': write expert:SEED with a whole number")
+    return ExpertPolicy(robot.joint_names, robot.layout, int(seed))

@@ -4,26 +4,23 @@ import dataclasses
 
 import numpy as np
 
-from resfit_ros.core.chunks import ChunkBuffer, required_chunk_step
-from resfit_ros.core.types import ActionChunk, Observation, Segment
+from resfit_ros.core.chunks import Chunking
+from resfit_ros.core.types import Observation, Segment
+from resfit_ros.policies.chunked import ChunkedPolicy
 from resfit_ros.policies.protocol import BasePolicy
 
 
-def label_base_actions(segment: Segment, policy: BasePolicy, execute_steps: int) -> Segment:
+def label_base_actions(segment: Segment, policy: BasePolicy, chunking: Chunking) -> Segment:
     """`segment` with the bases and phases the robot would have seen had it been at these states.
 
     The segment must start at step 0 of its episode.
     """
-    buffer = ChunkBuffer(len(policy.spec.joint_names), execute_steps)
-    buffer.reset(segment.episode_id)
-    policy.reset(segment.episode_id)
+    chunked = ChunkedPolicy(policy, chunking)
+    chunked.reset(segment.episode_id)
     bases, phases = [], []
     for step, state in enumerate(segment.states):
-        if required_chunk_step(step, execute_steps) == step:
-            images = tuple(camera[step] for camera in segment.images)
-            observation = Observation(0, segment.episode_id, step, state, images)
-            buffer.add(ActionChunk(0, segment.episode_id, step, policy.infer(observation)), step)
-        base, phase = buffer.action(step)
+        images = tuple(camera[step] for camera in segment.images)
+        base, phase = chunked.action(Observation(0, segment.episode_id, step, state, images))
         bases.append(base)
         phases.append(phase)
     return dataclasses.replace(

@@ -8,6 +8,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from resfit_ros.core.command_path import CommandPath
 from resfit_ros.core.errors import ShapeError
 from resfit_ros.core.observation import JointOrder
 from resfit_ros.core.types import Float64
@@ -41,6 +42,10 @@ class CommandPublisher:
     def publish(self, position: Float64, stamp_ns: int, duration_ns: int) -> None:
         """The robot should be at `position` (A,) `duration_ns` after `stamp_ns`."""
         self._publisher.publish(self._message(position, stamp_ns, duration_ns))
+
+    def forward(self, data: bytes) -> None:
+        """Sends a serialised message as it is."""
+        self._publisher.publish(data)
 
     def _message(self, position: Float64, stamp_ns: int, duration_ns: int):
         if self._type is Float64MultiArray:
@@ -77,6 +82,17 @@ class CommandParser:
         if not np.all(np.isfinite(command.position)):
             raise ShapeError("command holds NaN or Inf")
         return command
+
+    def path(self, message) -> CommandPath:
+        """All points of a command over time. Raises ShapeError as `parse` does."""
+        if not isinstance(message, JointTrajectory):
+            return CommandPath(np.zeros(1), self.parse(message).position[None])
+        if not message.points:
+            raise ShapeError("trajectory without points")
+        names = message.joint_names
+        rows = [self._order.pick(names, from_doubles(p.positions), "positions") for p in message.points]
+        times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points]
+        return CommandPath(np.array(times), np.stack(rows))
 
     def _parse_trajectory(self, message: JointTrajectory) -> JointCommand:
         if not message.points:

@@ -131,6 +131,7 @@ def chunk_to_msg(c: ActionChunk) -> msg.ActionChunk:
         action_dim=action_dim,
         actions=floats(c.actions),
         source_id=c.source_id,
+        policy_sha256=c.policy_sha256,
         inference_time_s=c.inference_time_s,
     )
 
@@ -146,6 +147,7 @@ def chunk_from_msg(m: msg.ActionChunk) -> ActionChunk:
         actions=actions.reshape(shape) if shape else np.zeros((0, 0), np.float32),
         source_id=m.source_id,
         inference_time_s=m.inference_time_s,
+        policy_sha256=m.policy_sha256,
     )
 
 

@@ -24,7 +24,7 @@ P = TypeVar("P", bound=GraphParameters)
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 DIAGNOSTICS_PERIOD_S = 0.5
-UNHEARD, NOTHING = "topics without a publisher", "none"  # key and value in /diagnostics
+WAITING_FOR, NOTHING = "waiting for", "nothing"  # key and value in /diagnostics
 STOP_LATENCY_S = 0.1  # how long a signal may go unnoticed while nothing happens
 
 
@@ -83,6 +83,10 @@ class ResfitNode(Node, Generic[P]):
         """Needed topics on which no publisher has been found yet."""
         return [s.topic_name for s in self._needed if s.get_publisher_count() == 0]
 
+    def not_ready(self) -> list[str]:
+        """What the node still waits for before an episode can start; nodes may add to it."""
+        return [f"a publisher on {topic}" for topic in self.unheard()]
+
     def report(self, level: bytes, summary: str) -> None:
         """Sets what /diagnostics says of this node; a change for the worse goes out at once."""
         worse = level > self._level
@@ -97,7 +101,7 @@ class ResfitNode(Node, Generic[P]):
         return {}
 
     def _publish_diagnostics(self) -> None:
-        figures = self.figures() | {UNHEARD: ", ".join(self.unheard()) or NOTHING}
+        figures = self.figures() | {WAITING_FOR: ", ".join(self.not_ready()) or NOTHING}
         status = DiagnosticStatus(
             level=self._level,
             name=self.get_fully_qualified_name(),

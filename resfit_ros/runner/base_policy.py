@@ -8,13 +8,13 @@ from pathlib import Path
 
 from resfit_ros import graphs
 from resfit_ros.bringup import RunConfig
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.types import Outcome, Segment
-from resfit_ros.learning.bc import train_bc
-from resfit_ros.policies.chunk_policy import ChunkPolicy, save_chunk_policy
+from resfit_ros.policies.chunk_policy import ChunkPolicy
 from resfit_ros.policies.expert import ExpertPolicy
-from resfit_ros.policies.labelling import label_base_actions
 from resfit_ros.policies.loading import load_base_policy
+from resfit_ros.runner.cloning import clone_policy
 from resfit_ros.runner.job import LOCK
 from resfit_ros.runner.lockstep import LockstepRobot
 from resfit_ros.runner.settings import RobotSettings, node_parameters
@@ -33,7 +33,7 @@ def record_demonstrations(config: RunConfig, seed: int, on_progress: Progress) -
     """
     settings, wanted = RobotSettings.of(config), config.behaviour_cloning.demonstrations
     expert = ExpertPolicy(settings.aggregator.joint_names, settings.aggregator.layout, seed)
-    robot = LockstepRobot(settings, expert, execute_steps=1)
+    robot = LockstepRobot(settings, expert, Chunking(execute_steps=1))
     won: list[Segment] = []
     tried = 0
     while len(won) < wanted:
@@ -50,12 +50,6 @@ def record_demonstrations(config: RunConfig, seed: int, on_progress: Progress) -
     return won
 
 
-def labelled(segments: Sequence[Segment], policy: ChunkPolicy, config: RunConfig) -> list[Segment]:
-    """Demonstrations with the base actions `policy` would have taken."""
-    execute_steps = RobotSettings.of(config).base_policy.execute_steps
-    return [label_base_actions(segment, policy, execute_steps) for segment in segments]
-
-
 def train_base_policy(
     config: RunConfig, segments: Sequence[Segment], directory: Path, seed: int, on_progress: Progress
 ) -> None:
@@ -64,13 +58,13 @@ def train_base_policy(
     with _locked(directory):
         if directory.exists():
             return
-        network, normaliser = train_bc(
-            segments,
-            config.joint_names,
+        clone_policy(
+            config,
             bc,
-            lambda update, loss: on_progress(update, bc.updates, f"base policy: loss {loss:.4f}"),
+            segments,
+            directory,
+            lambda update, loss, _: on_progress(update, bc.updates, f"base policy: loss {loss:.4f}"),
         )
-        save_chunk_policy(directory, network, normaliser, bc)
 
 
 @contextmanager
@@ -84,5 +78,4 @@ def _locked(directory: Path) -> Iterator[None]:
 
 def load_policy(config: RunConfig, directory: Path) -> ChunkPolicy:
     """The base policy of a directory, checked against the robot's joints, state and chunk length."""
-    changes = {"policy": "bc", "policy_path": str(directory)}
-    return load_base_policy(node_parameters(config, "base_policy", changes))
+    return load_base_policy(node_parameters(config, "base_policy", {"policy": str(directory)}))

@@ -6,7 +6,7 @@ import numpy as np
 
 from resfit_ros.bringup import NAMESPACE
 from resfit_ros.core.acting import base_action
-from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict, required_chunk_step
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.episode import EpisodeMachine
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.images import resized
@@ -19,7 +19,8 @@ from resfit_ros.core.observation import (
 )
 from resfit_ros.core.safety import SafetyFilter, SafetyTiming
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
-from resfit_ros.core.types import Action, ActionChunk, Executed, Observation, Outcome
+from resfit_ros.core.types import Action, Executed, Observation, Outcome
+from resfit_ros.policies.chunked import ChunkedPolicy
 from resfit_ros.policies.protocol import BasePolicy
 from resfit_ros.runner.settings import BOX, CAMERA, RobotSettings
 from resfit_ros.sim import HumanoidSim
@@ -42,12 +43,11 @@ class LockstepRobot:
     """
 
     def __init__(
-        self, settings: RobotSettings, policy: BasePolicy, execute_steps: int | None = None
+        self, settings: RobotSettings, policy: BasePolicy, chunking: Chunking | None = None
     ) -> None:
         self.settings = settings
-        self.policy = policy
         self.sim = HumanoidSim()
-        self._execute_steps = execute_steps or settings.base_policy.execute_steps
+        self.base = ChunkedPolicy(policy, chunking or settings.base_policy.chunking)
         self._joints = len(settings.safety.joint_names)
         self._begin(0, 0)
 
@@ -77,9 +77,7 @@ class LockstepRobot:
         self._machine = EpisodeMachine(s.episodes.max_steps, first_episode_id=episode_id)
         self._transitions = TransitionAssembler(self._joints)
         self._sources = ObservationAssembler(s.aggregator.layout, s.aggregator.camera_names)
-        self._chunks = ChunkBuffer(self._joints, self._execute_steps)
-        self._chunks.reset(episode_id)
-        self.policy.reset(episode_id)
+        self.base.reset(episode_id)
         self._step = 0
         self._machine.request_start(scene_seed)
         self.sim.reset(scene_seed)
@@ -127,19 +125,7 @@ class LockstepRobot:
     # -- base policy and residual -----------------------------------------------------------
 
     def _base_action(self, observation: Observation) -> Action:
-        step = observation.step
-        if required_chunk_step(step, self._execute_steps) == step:
-            actions = np.asarray(self.policy.infer(observation), np.float32)
-            chunk = ActionChunk(observation.stamp_ns, observation.episode_id, step, actions)
-            verdict = self._chunks.add(chunk, step)
-            if verdict is not ChunkVerdict.ACCEPTED:
-                raise DataError(f"chunk of '{self.policy.spec.name}' rejected: {verdict.value}")
-        covered = self._chunks.action(step)
-        if covered is None:
-            raise DataError(
-                f"no chunk of '{self.policy.spec.name}' covers step {step}; lower execute_steps"
-            )
-        return base_action(observation, *covered, SOURCE)
+        return base_action(observation, *self.base.action(observation), SOURCE)
 
     # -- safety filter and robot ------------------------------------------------------------
 

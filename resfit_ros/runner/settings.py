@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resfit_ros.bringup import RunConfig
+from resfit_ros.bringup import RunConfig, node_parameters
 from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.parameters import (
-    NODE_PARAMETERS,
     AggregatorParameters,
     BasePolicyParameters,
     EpisodeParameters,
@@ -18,16 +17,10 @@ from resfit_ros.core.parameters import (
     SafetyParameters,
     SimRobotParameters,
 )
-from resfit_ros.core.schema import from_mapping, hints
+from resfit_ros.core.schema import hints
 from resfit_ros.sim import HumanoidSim
 
 CAMERA, BOX = "camera", "box"  # the one camera and the one pose that the simulated robot publishes
-
-
-def node_parameters(config: RunConfig, node: str, overrides: Mapping[str, Any] | None = None) -> Any:
-    """The parameters that `node` would be started with, as its own dataclass."""
-    where = f"{config.path}, section '{node}'"
-    return from_mapping(NODE_PARAMETERS[node], config.parameters(node, overrides), where)
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ def learner_parameters(config: RunConfig, seed: int, overrides: Mapping[str, Any
         if key not in known:
             raise ConfigError(f"unknown learning setting '{key}'; {nearest(str(key), known)}")
     # The files of the graph's learner are not read: the runner has its own.
-    fixed = {"seed": seed, "run_dir": ".", "policy_path": ".", "demo_dir": ""}
+    fixed = {"seed": seed, "run_dir": ".", "policy": "", "demo_dir": ""}
     learner = node_parameters(config, "learner", {**overrides, **fixed})
     learner.learning  # noqa: B018  raises on settings that do not go together
     return learner

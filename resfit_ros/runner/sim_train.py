@@ -9,10 +9,10 @@ import torch
 from resfit_ros.bringup import RunConfig
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.run_layout import CHECKPOINTS, LEARNING_LOG
+from resfit_ros.data.demonstrations import labelled
 from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
 from resfit_ros.runner.base_policy import (
     Progress,
-    labelled,
     load_policy,
     record_demonstrations,
     train_base_policy,
@@ -79,7 +79,8 @@ def _prepare(job: Job, config: RunConfig, on_progress: Progress) -> tuple[ChunkP
     if not job.policy_dir.exists():
         train_base_policy(config, segments, job.policy_dir, job.seed, on_progress)
     policy = load_policy(config, job.policy_dir)
-    return policy, labelled(segments, policy, config) if job.demonstrations else []
+    chunking = RobotSettings.of(config).base_policy.chunking
+    return policy, labelled(segments, policy, chunking) if job.demonstrations else []
 
 
 def _fine_tune(job: Job, training: SimTraining, on_progress: Progress) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed; run 'make setup'")
 
@@ -27,6 +28,7 @@ from resfit_ros.ros.qos import LATCHED, STEPS  # noqa: E402
 from resfit_ros.sim import DemonstrationNoise, HumanoidSim, ScriptedExpert  # noqa: E402
 from resfit_ros.supervise import Supervisor  # noqa: E402
 
+torch.set_num_threads(1)  # as in the nodes: the number of threads shows in the last digit
 _domains = itertools.count(1)
 TOPICS = {
     "observation": msg.Observation,
@@ -40,7 +42,7 @@ TOPICS = {
 class Probe:
     """A node that keeps every message of the graph, by topic."""
 
-    def __init__(self, domain: int) -> None:
+    def __init__(self, domain: int, command_type: str = "joint_trajectory") -> None:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=domain)
         self.node = rclpy.create_node("probe", namespace="/resfit", context=self.context)
@@ -50,7 +52,7 @@ class Probe:
         self.steps: list = []
         for topic, kind in TOPICS.items():
             self.watch(kind, topic, STEPS)
-        self.watch(MESSAGE_TYPES["joint_trajectory"], "/joint_command", STEPS)
+        self.watch(MESSAGE_TYPES[command_type], "/joint_command", STEPS)
         self.watch(msg.LearnerStatus, "learner_status", LATCHED)
         self.watch(msg.SafetyStatus, "safety_status", 10)
 
@@ -132,7 +134,8 @@ def start(tmp_path: Path, domain: int) -> Iterator[Callable[[tuple[NodeSpec, ...
     supervisors, probes = [], []
 
     def run(specs: tuple[NodeSpec, ...], whole: bool = True) -> Probe:
-        probe = Probe(domain)
+        types = [s.parameters["command_type"] for s in specs if "command_type" in s.parameters]
+        probe = Probe(domain, *types[:1])
         probes.append(probe)
         supervisor = Supervisor(specs, tmp_path / "config", tmp_path / "logs")
         probe.supervisor = supervisor

@@ -1,6 +1,7 @@
 """The in-process runner and the graph in lockstep give the same transitions, bit for bit."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from resfit_ros import graphs
 from resfit_ros.bringup import load_config
 from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.residual import CorrelatedNoise
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.core.types import Outcome
@@ -108,7 +110,7 @@ def exploring_nodes(config, policy_dir, tmp_path, bags):
     return kept
 
 
-def send_actor(probe, data: bytes, normaliser_sha256: str) -> None:
+def send_actor(probe, data: bytes, normaliser: Normaliser) -> None:
     """Publishes the weights as the learner would, and waits until the residual node acts with them."""
     probe.watch(DiagnosticArray, "/diagnostics", 10)
     publisher = probe.node.create_publisher(ActorWeights, "actor_weights", LATCHED)
@@ -117,7 +119,8 @@ def send_actor(probe, data: bytes, normaliser_sha256: str) -> None:
             version=SCHEDULE.version,
             data=data,
             sha256=sha256(data),
-            normaliser_sha256=normaliser_sha256,
+            normaliser=json.dumps(normaliser.to_dict()),
+            normaliser_sha256=normaliser.sha256,
             residual_scale=SCHEDULE.residual_scale,
             exploration_std=SCHEDULE.exploration_std,
         )
@@ -161,7 +164,7 @@ def play_both(start, config, policy_dir, tmp_path, scenes=None):
     runner.robot.close()
     bags = tmp_path / "bags"
     probe = start(exploring_nodes(config, policy_dir, tmp_path, bags))
-    send_actor(probe, data, policy.normaliser.sha256)
+    send_actor(probe, data, policy.normaliser)
     for count, scene in enumerate(scenes, start=1):
         answer = probe.call(StartEpisode, "start_episode", StartEpisode.Request(scene_seed=scene))
         assert answer.success, answer.message

@@ -12,7 +12,7 @@ from resfit_ros.core.parameters import NODE_PARAMETERS
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "bimanual_lift.yaml"
 WHERE = {  # what only the command line knows
     "recorder": {"bag_dir": "bags"},
-    "learner": {"run_dir": "run", "policy_path": "policy"},
+    "learner": {"run_dir": "run"},
     "evaluator": {"result_path": "result.json"},
 }
 SMALL = {

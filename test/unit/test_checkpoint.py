@@ -306,10 +306,9 @@ def test_when_there_is_no_checkpoint_expect_advice(tmp_path):
         load_run_actor(tmp_path, NORMALISER)
 
 
-def test_when_there_is_no_base_policy_expect_advice(tmp_path):
+def test_when_nothing_is_known_of_the_robot_expect_the_scaling_of_the_checkpoint(tmp_path):
     saved(tmp_path, 1)
-    with pytest.raises(DataError, match="policy_path"):
-        load_run_actor(tmp_path, None)
+    assert load_run_actor(tmp_path).normaliser.sha256 == NORMALISER.sha256
 
 
 def test_when_copied_to_another_place_expect_it_restored(tmp_path):

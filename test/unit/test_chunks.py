@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict, required_chunk_step
+from resfit_ros.core.chunks import ChunkBuffer, Chunking, ChunkVerdict
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.types import ActionChunk
 
@@ -16,7 +18,7 @@ def chunk(step: int, horizon: int = 6, actions: int = 2, episode_id: int = 1) ->
 
 @pytest.fixture
 def buffer() -> ChunkBuffer:
-    made = ChunkBuffer(action_dim=2, execute_steps=4)
+    made = ChunkBuffer(2, Chunking(4))
     made.reset(1)
     return made
 
@@ -69,7 +71,7 @@ def test_when_same_chunk_comes_twice_expect_duplicate(buffer):
 
 def test_when_older_chunk_follows_expect_out_of_order_and_the_newer_kept(buffer):
     buffer.add(chunk(4), 4)
-    assert buffer.add(chunk(0), 4) is ChunkVerdict.OUT_OF_ORDER
+    assert buffer.add(chunk(0), 4) is ChunkVerdict.STALE
     assert base(buffer, 4) == pytest.approx(4.0)
 
 
@@ -106,7 +108,7 @@ def test_when_chunks_are_judged_expect_each_verdict_counted(buffer):
     assert buffer.counts == {
         ChunkVerdict.ACCEPTED: 2,
         ChunkVerdict.DUPLICATE: 1,
-        ChunkVerdict.OUT_OF_ORDER: 1,
+        ChunkVerdict.STALE: 1,
         ChunkVerdict.WRONG_EPISODE: 1,
     }
 
@@ -133,9 +135,129 @@ def test_when_nothing_arrived_expect_not_fresh(buffer):
 
 
 def test_when_execute_steps_divide_time_expect_required_steps():
-    assert [required_chunk_step(k, 4) for k in range(9)] == [0, 0, 0, 0, 4, 4, 4, 4, 8]
+    assert [Chunking(4).required_chunk_step(k) for k in range(9)] == [0, 0, 0, 0, 4, 4, 4, 4, 8]
 
 
 def test_when_execute_steps_is_zero_expect_refusal():
     with pytest.raises(ConfigError, match="at least 1, got 0"):
-        ChunkBuffer(2, 0)
+        Chunking(0)
+
+
+# -- prefetching ----------------------------------------------------------------------------------
+
+
+def prefetching(**more) -> ChunkBuffer:
+    made = ChunkBuffer(2, Chunking(4, prefetch_steps=2, **more))
+    made.reset(1)
+    return made
+
+
+def test_when_prefetching_expect_a_chunk_asked_for_ahead_of_its_use():
+    chunking = Chunking(4, prefetch_steps=2)
+    assert [k for k in range(13) if chunking.is_request(k)] == [0, 4, 8, 12]
+    assert [chunking.required_chunk_step(k) for k in range(12)] == [0] * 6 + [4] * 4 + [8] * 2
+
+
+def test_when_a_prefetched_chunk_is_early_expect_it_to_wait_for_its_step():
+    buffer = prefetching()
+    buffer.add(chunk(0, horizon=8))
+    buffer.add(chunk(4, horizon=8), 4)
+    assert [base(buffer, k) for k in (4, 5, 6, 7)] == pytest.approx([0.04, 0.05, 4.02, 4.03])
+
+
+def test_when_prefetching_expect_the_phase_to_begin_at_the_hand_over():
+    buffer = prefetching()
+    buffer.add(chunk(0, horizon=8))
+    buffer.add(chunk(4, horizon=8), 4)
+    phases = [buffer.action(k)[1] for k in range(10)]
+    assert phases == [0, 0.25, 0.5, 0.75, 0.75, 0.75, 0, 0.25, 0.5, 0.75]
+
+
+def test_when_nothing_else_covers_a_step_expect_the_chunk_that_is_early():
+    buffer = prefetching()
+    buffer.add(chunk(9, horizon=8), 9)  # asked for out of turn, because the robot was holding
+    assert base(buffer, 9) == pytest.approx(9.0)
+    assert buffer.action(9)[1] == 0.0
+
+
+def test_when_a_chunk_cannot_last_until_the_next_expect_it_dropped_as_short():
+    buffer = prefetching()
+    assert buffer.add(chunk(0, horizon=5)) is ChunkVerdict.SHORT
+    assert buffer.action(0) is None
+
+
+# -- seams ----------------------------------------------------------------------------------------
+
+
+def test_when_blending_expect_a_linear_way_from_the_old_chunk_into_the_new():
+    buffer = ChunkBuffer(2, Chunking(4, blend_steps=3))
+    buffer.reset(1)
+    buffer.add(ActionChunk(0, 1, 0, np.zeros((8, 2), np.float32)))
+    buffer.action(3)
+    buffer.add(ActionChunk(0, 1, 4, np.ones((8, 2), np.float32)), 4)
+    assert [base(buffer, k) for k in (4, 5, 6, 7)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+
+
+def test_when_a_step_is_asked_for_twice_expect_the_same_blend():
+    buffer = ChunkBuffer(2, Chunking(4, blend_steps=3))
+    buffer.reset(1)
+    buffer.add(chunk(0, horizon=8))
+    buffer.action(3)
+    buffer.add(chunk(4, horizon=8), 4)
+    assert base(buffer, 4) == base(buffer, 4)
+
+
+def test_when_the_old_chunk_ends_during_the_blend_expect_the_new_one_alone():
+    buffer = ChunkBuffer(2, Chunking(4, blend_steps=3))
+    buffer.reset(1)
+    buffer.add(chunk(0, horizon=5))
+    buffer.action(3)
+    buffer.add(chunk(4, horizon=5), 4)
+    assert base(buffer, 4) == pytest.approx(0.75 * 0.04 + 0.25 * 4.0)
+    assert base(buffer, 5) == pytest.approx(4.01)
+
+
+def test_when_ensembling_expect_the_exponentially_weighted_mean_with_the_oldest_first():
+    buffer = ChunkBuffer(2, Chunking(1, temporal_ensembling=True, ensemble_decay=0.5))
+    buffer.reset(1)
+    for step in range(3):
+        buffer.add(chunk(step), step)
+    weights = np.exp(-0.5 * np.arange(3))
+    expected = np.dot(weights / weights.sum(), [0.02, 1.01, 2.0])
+    assert base(buffer, 2) == pytest.approx(expected, rel=1e-6)
+
+
+def test_when_ensembling_expect_chunks_that_are_used_up_left_out():
+    buffer = ChunkBuffer(2, Chunking(1, temporal_ensembling=True))
+    buffer.reset(1)
+    buffer.add(chunk(0, horizon=2))
+    buffer.add(chunk(2, horizon=2), 2)
+    assert base(buffer, 2) == pytest.approx(2.0)
+
+
+def test_when_ensembling_and_blending_expect_refusal():
+    with pytest.raises(ConfigError, match="set blend_steps to 0"):
+        Chunking(4, blend_steps=1, temporal_ensembling=True)
+
+
+@given(
+    chunking=st.builds(Chunking, st.integers(1, 9), st.integers(0, 6), st.integers(0, 3)),
+    delays=st.lists(st.integers(0, 8), min_size=12, max_size=12),
+    spare=st.integers(0, 12),
+)
+def test_when_chunks_come_late_in_any_way_expect_no_row_of_another_step(chunking, delays, spare):
+    """Row i holds step + i: whatever chunk is used or blended, step k gets exactly k."""
+    buffer = ChunkBuffer(1, chunking)
+    buffer.reset(1)
+    horizon = chunking.least_horizon + spare
+    arrivals: list[tuple[int, ActionChunk]] = []
+    for step in range(12):
+        if chunking.is_request(step):
+            rows = np.arange(step, step + horizon, dtype=np.float32)[:, None]
+            arrivals.append((step + delays[step], ActionChunk(0, 1, step, rows)))
+        for _, given_chunk in [a for a in arrivals if a[0] == step]:
+            buffer.add(given_chunk, step)
+        found = buffer.action(step)
+        assert found is None or found[0] == pytest.approx([step], rel=1e-6)
+        if found is not None:
+            assert 0.0 <= found[1] < 1.0

@@ -32,7 +32,7 @@ def evaluate(config: RunConfig, actor: Path | None, bags: Path | None = None) ->
 
 def test_when_recording_expect_the_expert_step_by_step_without_residual(config):
     nodes = by_name(graphs.record_graph(config, RUN / "bags", 3))
-    assert (nodes["base_policy"]["policy"], nodes["base_policy"]["execute_steps"]) == ("expert", 1)
+    assert (nodes["base_policy"]["policy"], nodes["base_policy"]["execute_steps"]) == ("expert:3", 1)
     assert nodes["residual"]["enabled"] is False
     assert nodes["recorder"]["bag_dir"] == "/run/bags"
 

@@ -41,7 +41,8 @@ ROS_PACKAGES = (
 THIRD_PARTY = {
     "core": {"numpy"},
     "learning": {"numpy", "torch", "safetensors"},
-    "policies": {"numpy", "torch", "safetensors"},
+    # Most of them imported by one adapter alone, where a policy of its kind is used.
+    "policies": {"numpy", "torch", "safetensors", "yaml", "websockets", "msgpack", "onnx", "onnxruntime", "lerobot"},
 }
 
 

@@ -25,7 +25,6 @@ REQUIRED = {
     "max_acceleration": [5.0],
     "bag_dir": "bags",
     "run_dir": "run",
-    "policy_path": "policy",
     "result_path": "result.json",
 }
 

@@ -9,10 +9,11 @@ from builders import assert_same_segments, episode_messages
 from rosbags.rosbag2 import StoragePlugin, Writer
 from serialised import header, write_bag
 
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.transitions import TransitionAssembler
 from resfit_ros.core.types import Executed, Outcome
-from resfit_ros.data.demonstrations import load_demonstrations, successful_segments
+from resfit_ros.data.demonstrations import labelled, successful_segments
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
 from resfit_ros.data.read_bags import bag_paths, read_episodes, read_messages
 from resfit_ros.policies.protocol import PolicySpec
@@ -119,7 +120,7 @@ def test_when_path_is_no_bag_expect_it_named(tmp_path):
 class ConstantPolicy:
     """The state's first entry, for every joint and row."""
 
-    spec = PolicySpec("constant", 3, ("a", "b"), horizon=4)
+    spec = PolicySpec("constant", 2, horizon=4, identity="constant")
 
     def reset(self, episode_id: int) -> None:
         pass
@@ -148,8 +149,8 @@ def test_when_no_episode_succeeded_expect_advice(tmp_path):
         successful_segments(tmp_path, 2)
 
 
-def test_when_demonstrations_are_loaded_expect_bases_of_the_policy(tmp_path):
+def test_when_demonstrations_are_labelled_expect_bases_of_the_policy(tmp_path):
     record(tmp_path, messages(1))
-    (segment,) = load_demonstrations(tmp_path, ConstantPolicy(), execute_steps=4)
+    (segment,) = labelled(successful_segments(tmp_path, 2, 3), ConstantPolicy(), Chunking(4))
     # States begin with their step; a new chunk comes every four steps.
     assert segment.bases[:, 0].tolist() == [0, 0, 0, 0, 4, 4, 4]

@@ -8,6 +8,7 @@ from tiny_run import shipped_config
 pytest.importorskip("mujoco", reason="the simulated robot needs mujoco")
 
 from resfit_ros.core.acting import ActingSchedule  # noqa: E402
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError, DataError  # noqa: E402
 from resfit_ros.core.normalize import Normaliser  # noqa: E402
 from resfit_ros.core.residual import CorrelatedNoise  # noqa: E402
@@ -29,7 +30,7 @@ class StandStill:
         self.home, self.horizon = home, horizon
         self.asked_at: list[int] = []
         names = settings.safety.joint_names
-        self.spec = PolicySpec("stand_still", settings.aggregator.layout.size, names, horizon)
+        self.spec = PolicySpec("stand_still", len(names), horizon, "still", joint_names=names)
 
     def reset(self, episode_id: int) -> None:
         self.asked_at = []
@@ -48,7 +49,7 @@ def standing_robot(max_steps: int = 10, horizon: int = HORIZON, **sections) -> L
     settings = RobotSettings.of(config)
     expert = ExpertPolicy(settings.safety.joint_names, settings.aggregator.layout)
     robot = LockstepRobot(settings, expert)
-    robot.policy = StandStill(settings, robot.sim.home, horizon)
+    robot.base.policy = StandStill(settings, robot.sim.home, horizon)
     return robot
 
 
@@ -56,7 +57,7 @@ def standing_robot(max_steps: int = 10, horizon: int = HORIZON, **sections) -> L
 def expert_robot() -> LockstepRobot:
     settings = RobotSettings.of(shipped_config())
     expert = ExpertPolicy(settings.safety.joint_names, settings.aggregator.layout, seed=0)
-    return LockstepRobot(settings, expert, execute_steps=1)
+    return LockstepRobot(settings, expert, Chunking(execute_steps=1))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_when_success_is_not_labelled_expect_the_episode_to_run_on(success):
     episode_id, _ = success
     settings = RobotSettings.of(shipped_config(sim_robot={"label_success": False}))
     expert = ExpertPolicy(settings.safety.joint_names, settings.aggregator.layout, seed=0)
-    robot = LockstepRobot(settings, expert, execute_steps=1)
+    robot = LockstepRobot(settings, expert, Chunking(execute_steps=1))
     end = robot.run_episode(episode_id, episode_id).end
     assert (end.outcome, end.steps) == (Outcome.TIMEOUT, 60)
 
@@ -104,7 +105,7 @@ def test_when_success_is_not_labelled_expect_the_episode_to_run_on(success):
 def test_when_an_episode_ends_expect_a_base_action_for_its_last_observation():
     robot = standing_robot(max_steps=8)
     (segment,) = robot.run_episode(1, 5).segments
-    assert robot.policy.asked_at == [0, 4, 8]
+    assert robot.base.policy.asked_at == [0, 4, 8]
     assert segment.bases.shape == (9, 29)
     np.testing.assert_array_equal(segment.phases, np.float32([0, 0.25, 0.5, 0.75] * 2 + [0]))
     np.testing.assert_array_equal(segment.bases[:, 0], np.float32([0, 1e-3, 2e-3, 3e-3] * 2 + [0]))
@@ -118,7 +119,7 @@ def test_when_a_scene_is_run_again_in_between_others_expect_the_same_segments(su
 
 def test_when_a_command_is_too_fast_expect_the_limited_one_stored_as_executed():
     robot = standing_robot(max_steps=1)
-    robot.policy.home = robot.policy.home + 1.0
+    robot.base.policy.home = robot.base.policy.home + 1.0
     (segment,) = robot.run_episode(1, 5).segments
     moved = segment.actions[0] - robot.sim.home
     # From rest: v = a T = 120 rad/s^2 * 0.05 s = 6 rad/s, also the velocity limit; 0.3 rad in one step.
@@ -127,7 +128,7 @@ def test_when_a_command_is_too_fast_expect_the_limited_one_stored_as_executed():
 
 def test_when_noise_is_given_expect_one_sample_per_observation():
     robot = standing_robot(max_steps=3)
-    unit = Normaliser(robot.policy.spec.joint_names, np.zeros(29), np.ones(29), np.zeros(65), np.ones(65))
+    unit = Normaliser(robot.base.policy.spec.joint_names, np.zeros(29), np.ones(29), np.zeros(65), np.ones(65))
     schedule = ActingSchedule(residual_scale=0.2, exploration_std=0.01, warm_up=True)
     noise, again = CorrelatedNoise(29, 0.8), CorrelatedNoise(29, 0.8)
     noise.reset(3, 1)
@@ -141,7 +142,7 @@ def test_when_noise_is_given_expect_one_sample_per_observation():
 
 def test_when_the_residual_is_not_finite_expect_the_base_action():
     robot = standing_robot(max_steps=2)
-    unit = Normaliser(robot.policy.spec.joint_names, np.zeros(29), np.ones(29), np.zeros(65), np.ones(65))
+    unit = Normaliser(robot.base.policy.spec.joint_names, np.zeros(29), np.ones(29), np.zeros(65), np.ones(65))
     schedule = ActingSchedule(residual_scale=0.2, warm_up=False)
     act = Residual(lambda o, b, p: np.full(29, np.nan, np.float32), schedule, unit)
     (segment,) = robot.run_episode(1, 5, act).segments
@@ -150,14 +151,14 @@ def test_when_the_residual_is_not_finite_expect_the_base_action():
 
 def test_when_a_chunk_is_not_finite_expect_the_policy_named():
     robot = standing_robot()
-    robot.policy.home = np.full(29, np.nan)
+    robot.base.policy.home = np.full(29, np.nan)
     with pytest.raises(DataError, match="stand_still.*NaN or Inf"):
         robot.run_episode(1, 5)
 
 
-def test_when_chunks_are_too_short_expect_the_uncovered_step_named():
+def test_when_chunks_are_too_short_expect_the_reason():
     robot = standing_robot(horizon=2)
-    with pytest.raises(DataError, match="covers step 2; lower execute_steps"):
+    with pytest.raises(DataError, match="stand_still.*fewer actions than execute_steps"):
         robot.run_episode(1, 5)
 
 

@@ -1,0 +1,241 @@
+"""Loads a base policy and answers observations in a thread of its own, so that no caller ever waits."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from resfit_ros.core.chunks import Chunking
+from resfit_ros.core.errors import DataError, ResfitError
+from resfit_ros.core.types import ActionChunk, Float32, Observation
+from resfit_ros.policies.protocol import BasePolicy, close_policy
+
+STOP_TIMEOUT_S = 1.0  # a policy that hangs is left behind
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """How the server is doing. `problem`: one sentence that names the policy and the reason, or ""."""
+
+    name: str
+    loaded: bool
+    problem: str
+    chunks: int
+    failures: int
+    discarded: int  # answers for an episode that is over
+    skipped: int  # observations for which there was no time
+    last_inference_s: float
+
+
+class ChunkServer:
+    """One chunk per requested observation, in the order of the observations.
+
+    load: gives the policy, or raises; it is tried again every `retry_s`. on_chunk: takes each chunk, in
+    the server's thread. take_all: every requested observation is answered (lockstep waits for each);
+    otherwise a slow policy gets the newest one only.
+
+    An observation that comes again asks for an action that is missing: the newest chunk is sent once
+    more where it covers that step, else the policy is asked about it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], BasePolicy],
+        on_chunk: Callable[[ActionChunk], None],
+        chunking: Chunking,
+        take_all: bool,
+        retry_s: float,
+        timeout_s: float,
+    ) -> None:
+        self._name, self._load, self._on_chunk, self._chunking = name, load, on_chunk, chunking
+        self._take_all, self._retry_s, self._timeout_s = take_all, retry_s, timeout_s
+        self._wake = threading.Condition()
+        self._using = threading.Lock()  # the policy: one inference at a time
+        self._waiting: deque[Observation] = deque()
+        self._newest: tuple[int, int] | None = None  # (episode, step) last observed
+        self._asked: tuple[int, int] | None = None  # waiting or being worked on
+        self._busy_since: float | None = None
+        self._last: ActionChunk | None = None
+        self._policy: BasePolicy | None = None
+        self._policy_episode = 0
+        self._problem = ""
+        self._chunks = self._failures = self._discarded = self._skipped = 0
+        self._inference_s = float("nan")
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="base policy", daemon=True)
+        self._thread.start()
+
+    # -- callers' side ----------------------------------------------------------------------
+
+    def observe(self, observation: Observation) -> None:
+        """Asks for a chunk where this observation is due for one, or comes again."""
+        key = (observation.episode_id, observation.step)
+        again: ActionChunk | None = None
+        with self._wake:
+            repeated, self._newest = key == self._newest, key
+            if key == self._asked or not (repeated or self._chunking.is_request(observation.step)):
+                return
+            if repeated and self._covers(key):
+                again = self._last
+            else:
+                self._queue(observation, key)
+        if again is not None:
+            self._on_chunk(again)
+
+    def _covers(self, key: tuple[int, int]) -> bool:
+        last, (episode_id, step) = self._last, key
+        if last is None or last.episode_id != episode_id:
+            return False
+        return last.step <= step < last.step + len(last.actions)
+
+    def _queue(self, observation: Observation, key: tuple[int, int]) -> None:
+        if not self._take_all:
+            self._skipped += len(self._waiting)
+            self._waiting.clear()
+        self._waiting.append(observation)
+        self._asked = key
+        self._wake.notify()
+
+    def infer_now(self, observation: Observation) -> ActionChunk:
+        """A chunk for any observation, in the caller's thread. Raises DataError when there is none."""
+        if not self._using.acquire(timeout=self._timeout_s):
+            raise DataError(f"base policy '{self._name}' is busy with another observation; ask again")
+        try:
+            if self._policy is None:
+                raise DataError(self._problem or f"base policy '{self._name}' is still being loaded; ask again")
+            return self._answer(self._policy, observation)
+        except Exception as error:  # a policy from elsewhere may raise anything
+            raise DataError(_sentence(self._name, error)) from error
+        finally:
+            self._using.release()
+
+    def status(self) -> ServerStatus:
+        """A copy of the counters, and what is wrong if anything is."""
+        with self._wake:
+            busy_s = time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
+            problem = self._problem
+            if busy_s > self._timeout_s:
+                problem = (
+                    f"base policy '{self._name}' has not answered for {busy_s:.1f} s; an answer that comes "
+                    "after its last action was due is discarded"
+                )
+            return ServerStatus(
+                name=self._name,
+                loaded=self._policy is not None,
+                problem=problem,
+                chunks=self._chunks,
+                failures=self._failures,
+                discarded=self._discarded,
+                skipped=self._skipped,
+                last_inference_s=self._inference_s,
+            )
+
+    def stop(self) -> None:
+        """Ends the thread; one that hangs inside the policy is left behind."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join(STOP_TIMEOUT_S)
+        if not self._thread.is_alive() and self._policy is not None:
+            close_policy(self._policy)
+
+    # -- the thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (policy := self._loaded()) is not None:
+            with self._wake:
+                self._wake.wait_for(lambda: self._waiting or self._stopping)
+                if self._stopping:
+                    return
+                observation = self._waiting.popleft()
+                self._busy_since = time.monotonic()
+            self._work_on(policy, observation)
+
+    def _loaded(self) -> BasePolicy | None:
+        """The policy, once it can be loaded; None when stopped before."""
+        while self._policy is None:
+            problem = ""
+            try:
+                policy = self._load()
+            except Exception as error:  # a policy from elsewhere may raise anything
+                policy = None
+                problem = f"{_sentence(self._name, error, 'cannot be loaded')}; tried again every {self._retry_s:g} s"
+            with self._wake:
+                if policy is not None:
+                    self._policy, self._name = policy, policy.spec.name
+                self._problem = problem
+                if self._policy is None:
+                    self._wake.wait_for(lambda: self._stopping, self._retry_s)
+                if self._stopping:
+                    return None
+        return self._policy
+
+    def _work_on(self, policy: BasePolicy, observation: Observation) -> None:
+        chunk, problem = None, ""
+        try:
+            with self._using:
+                chunk = self._answer(policy, observation)
+        except Exception as error:  # a policy from elsewhere may raise anything
+            problem = _sentence(self._name, error)
+        with self._wake:
+            self._busy_since = None
+            self._problem = problem
+            self._failures += chunk is None
+            if self._asked == (observation.episode_id, observation.step):
+                self._asked = None  # from now on a repetition asks anew
+            over = chunk is not None and self._newest is not None and chunk.episode_id < self._newest[0]
+            # Lockstep still waits for the action of the observation that ended the episode.
+            if over and not self._take_all:
+                self._discarded += 1
+                return
+            if chunk is not None:
+                self._last, self._inference_s = chunk, chunk.inference_time_s
+                self._chunks += 1
+        if chunk is not None:
+            self._on_chunk(chunk)
+
+    def _answer(self, policy: BasePolicy, observation: Observation) -> ActionChunk:
+        if observation.episode_id != self._policy_episode:
+            policy.reset(observation.episode_id)
+            self._policy_episode = observation.episode_id
+        begin = time.perf_counter()
+        actions = checked_chunk(policy.infer(observation), policy.spec.action_dim, self._chunking.least_horizon)
+        return ActionChunk(
+            stamp_ns=observation.stamp_ns,
+            episode_id=observation.episode_id,
+            step=observation.step,
+            actions=actions,
+            source_id=policy.spec.name,
+            inference_time_s=time.perf_counter() - begin,
+            policy_sha256=policy.spec.identity,
+        )
+
+
+def checked_chunk(actions: object, action_dim: int, least_horizon: int = 1) -> Float32:
+    """float32 (H, A). Raises DataError on another shape, too few rows, NaN or Inf."""
+    chunk = np.asarray(actions, np.float32)
+    if chunk.ndim != 2 or chunk.shape[1] != action_dim or not len(chunk):
+        raise DataError(f"it gave a chunk of shape {chunk.shape}, expected (horizon, {action_dim})")
+    if len(chunk) < least_horizon:
+        raise DataError(
+            f"it gave a chunk of {len(chunk)} actions, execute_steps + prefetch_steps needs {least_horizon}; lower them"
+        )
+    wrong = np.argwhere(~np.isfinite(chunk))
+    if len(wrong):
+        row, joint = wrong[0]
+        raise DataError(
+            f"its chunk holds NaN or Inf, first in row {row}, joint {joint}; the whole chunk is rejected"
+        )
+    return chunk
+
+
+def _sentence(name: str, error: Exception, what: str = "failed") -> str:
+    words = " ".join(str(error).split()) or "no message"
+    if isinstance(error, ResfitError) and words.startswith("base policy '"):
+        return words
+    kind = "" if isinstance(error, ResfitError) else f"{type(error).__name__}: "
+    return f"base policy '{name}' {what}: {kind}{words}"
