@@ -7,6 +7,7 @@ import typer
 
 from resfit_ros import __version__
 from resfit_ros.cli.console import console, progress_bar, reporting_errors
+from resfit_ros.cli.serve_policy import serve_policy
 from resfit_ros.cli.sim_train import sim_train
 from resfit_ros.cli.train_bc import train_bc
 from resfit_ros.core.errors import ConfigError
@@ -244,6 +245,7 @@ def up(
 
 app.command("train-bc")(train_bc)
 app.command("sim-train")(sim_train)
+app.command("serve-policy")(serve_policy)
 
 
 def main() -> None:

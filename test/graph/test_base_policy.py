@@ -1,6 +1,13 @@
 """Base policies that are slow, wrong or silent: control goes on, or holds and says why, and recovers."""
 
+import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import odd_policies
@@ -152,3 +159,52 @@ def test_when_asked_by_service_expect_a_chunk_of_that_observation(bring_up, swit
     assert answer.success, answer.message
     assert (answer.chunk.horizon, answer.chunk.action_dim) == (30, 29)
     assert answer.chunk.policy_sha256 == "0123456789abcdef"
+
+
+def test_when_the_policy_server_dies_and_comes_back_expect_hold_the_reason_and_recovery(bring_up, policy_dir, tmp_path):
+    with policy_server(policy_dir, tmp_path) as (process, address):
+        probe = bring_up(address, execute_steps=5, prefetch_steps=0)
+        os.killpg(process.pid, signal.SIGKILL)
+        probe.wait(lambda: holds(probe), 10.0)
+        probe.wait(lambda: said(probe, "base_policy")[0] == ERROR, 5.0)
+        assert f"policy server {address}: " in said(probe, "base_policy")[1]
+    with policy_server(policy_dir, tmp_path, address.rpartition(":")[2]):
+        probe.wait(lambda: not holds(probe), 30.0)
+        steps_go_on(probe)
+
+
+def test_when_the_policy_server_never_answers_expect_hold_the_reason_and_recovery(bring_up, policy_dir, tmp_path):
+    with policy_server(policy_dir, tmp_path) as (process, address):
+        probe = bring_up(address, execute_steps=5, prefetch_steps=0)
+        os.killpg(process.pid, signal.SIGSTOP)
+        probe.wait(lambda: "no answer within 1 s" in said(probe, "base_policy")[1], 10.0)
+        assert holds(probe)
+        os.killpg(process.pid, signal.SIGCONT)
+        probe.wait(lambda: not holds(probe), 30.0)
+        steps_go_on(probe)
+
+
+@contextmanager
+def policy_server(policy_dir: Path, tmp_path: Path, port: str = "0"):
+    """`resfit serve-policy` in a process of its own; gives it and its address."""
+    command = [sys.executable, "-m", "resfit_ros", "serve-policy", "--policy", str(policy_dir), "--port", port]
+    log = tmp_path / "server.txt"
+    with log.open("w") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+        yield process, _address(log, process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGCONT)
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(20.0) == 0, log.read_text()
+
+
+def _address(log: Path, process: subprocess.Popen) -> str:
+    for _ in range(600):
+        found = re.search(r"at\s+(ws://[0-9.]+:[0-9]+)", log.read_text())
+        if found:
+            return found.group(1)
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
+    pytest.fail(f"the server did not come up: {log.read_text()}")
