@@ -2,8 +2,12 @@
 
 The wheel holds what `cmake --install` would put into the prefix, so that the environment becomes an
 ament prefix with resfit_ros in it, and `pip uninstall` removes all of it.
+
+`RESFIT_WITHOUT_ROS=1 pip install .` installs the Python modules alone, for computers that serve a
+policy (`resfit serve-policy`) and have no ROS: the policy's library brings PyTorch along.
 """
 
+import os
 import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -18,6 +22,13 @@ sys.path.insert(0, str(ROOT / 'scripts'))
 import cmake_package  # noqa: E402  (lies in scripts/)
 
 MANIFEST = ElementTree.parse(ROOT / 'package.xml').getroot()
+WITHOUT_ROS = os.environ.get('RESFIT_WITHOUT_ROS') == '1'
+SERVING_NEEDS = ['msgpack', 'numpy>=1.26', 'PyYAML', 'rich', 'typer', 'websockets']
+# ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
+ROBOT_NEEDS = [
+    'matplotlib', 'mujoco>=3.2,<3.4', 'pillow', 'rosbags', 'safetensors', 'tensorboard',
+    'torch>=2.9,<=2.13.0',
+]
 
 
 class CMakeBuild(build):
@@ -59,6 +70,11 @@ class BinaryDistribution(Distribution):
         return True
 
 
+def modules():
+    """Every folder with Python modules."""
+    return sorted('.'.join(p.parent.relative_to(ROOT).parts) for p in ROOT.glob('resfit_ros/**/__init__.py'))
+
+
 setup(
     name=MANIFEST.findtext('name'),
     version=MANIFEST.findtext('version'),
@@ -67,17 +83,13 @@ setup(
     maintainer=MANIFEST.findtext('maintainer'),
     maintainer_email=MANIFEST.find('maintainer').get('email'),
     python_requires='>=3.10',
-    packages=['resfit_ros'],
-    # ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
-    install_requires=[
-        'matplotlib', 'msgpack', 'mujoco>=3.2,<3.4', 'numpy>=1.26', 'pillow', 'PyYAML', 'rich',
-        'rosbags', 'safetensors', 'tensorboard', 'torch>=2.9,<=2.13.0', 'typer', 'websockets',
-    ],
+    packages=modules() if WITHOUT_ROS else ['resfit_ros'],
+    install_requires=SERVING_NEEDS + ([] if WITHOUT_ROS else ROBOT_NEEDS),
     extras_require={
         'onnx': ['onnxruntime'],
         'test': ['hypothesis', 'onnx', 'onnxruntime', 'pytest', 'pytest-timeout'],
     },
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},
-    cmdclass={'build': CMakeBuild, 'editable_wheel': NoEditable},
-    distclass=BinaryDistribution,
+    cmdclass={} if WITHOUT_ROS else {'build': CMakeBuild, 'editable_wheel': NoEditable},
+    distclass=Distribution if WITHOUT_ROS else BinaryDistribution,
 )

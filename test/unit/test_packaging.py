@@ -32,6 +32,14 @@ def test_name_and_version_agree(monkeypatch):
     assert re.search(r'^(\d+\.\d+\.\d+) ', changelog, re.M).group(1) == arguments['version']
 
 
+def test_without_ros_only_modules_are_installed(monkeypatch):
+    monkeypatch.setenv('RESFIT_WITHOUT_ROS', '1')
+    arguments = setup_arguments(monkeypatch)
+    assert {'resfit_ros', 'resfit_ros.policies', 'resfit_ros.cli'} <= set(arguments['packages'])
+    assert arguments['cmdclass'] == {}
+    assert not any(word.startswith(('torch', 'mujoco')) for word in arguments['install_requires'])
+
+
 def test_license_is_apache():
     assert MANIFEST.findtext('license') == 'Apache-2.0'
     assert 'Apache License\n                           Version 2.0' in (ROOT / 'LICENSE').read_text()
