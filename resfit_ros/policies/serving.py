@@ -132,7 +132,8 @@ class PolicyServer:
         return None
 
     def _handle(self, connection: ServerConnection) -> None:
-        self._on_event(f"client {connection.remote_address[0]} connected")
+        who = f"client {connection.remote_address[0]}"  # a closed socket has no address any more
+        self._on_event(f"{who} connected")
         try:
             connection.send(pack(self._served.metadata))
             for message in connection:
@@ -142,7 +143,7 @@ class PolicyServer:
         except Exception as error:  # a policy from elsewhere may raise anything; the server must live
             self._on_event(f"request failed: {type(error).__name__}: {error}")
             self._report(connection)
-        self._on_event(f"client {connection.remote_address[0]} gone")
+        self._on_event(f"{who} gone")
 
     def _answer(self, client: int, data: str | bytes) -> dict[str, Any]:
         message = unpack(data if isinstance(data, bytes) else data.encode())

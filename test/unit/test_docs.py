@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import pytest
+
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.schema import markdown_table
+from resfit_ros.policies.openpi import OpenpiOptions
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BEGIN = "<!-- settings: written by resfit_ros.core.schema.markdown_table -->\n"
+WRITTEN = "written by resfit_ros.core.schema.markdown_table -->\n"
 
 
-def test_when_settings_are_documented_expect_the_table_of_the_code():
-    page = (DOCS / "learning.md").read_text()
-    written = page.split(BEGIN)[1].split("<!-- end of settings -->")[0]
-    assert written == markdown_table(LearningConfig)
+@pytest.mark.parametrize(
+    ("page", "kind"), [("learning.md", LearningConfig), ("policies/openpi.md", OpenpiOptions)], ids=lambda v: str(v)
+)
+def test_when_settings_are_documented_expect_the_table_of_the_code(page, kind):
+    written = (DOCS / page).read_text().split(WRITTEN)[1].split("<!-- end of")[0]
+    assert written == markdown_table(kind)

@@ -7,6 +7,7 @@ import pytest
 
 from resfit_ros import graphs
 from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, load_config
+from resfit_ros.core.errors import ConfigError
 
 CONFIG = Path(__file__).resolve().parents[2] / "config" / "bimanual_lift.yaml"
 RUN, POLICY = Path("/run"), Path("/run/base_policy")
@@ -103,3 +104,59 @@ def test_when_phases_and_seeds_differ_expect_scenes_that_never_meet():
         )
     )
     assert min(b - a for a, b in pairwise(firsts)) >= 100_000
+
+
+# -- base policies --------------------------------------------------------------------------------
+
+ARM = CONFIG.parent / "arm_with_controller.yaml"
+
+
+def test_when_a_controller_is_the_base_policy_expect_no_node_for_it_and_its_topic_remapped():
+    specs = graphs.finetune_graph(load_config(ARM), RUN, None, RUN / "demos", 3, simulate=False)
+    names = {spec.name for spec in specs}
+    assert "base_policy" not in names
+    remapped = {spec.name for spec in specs if ("base_command", "/base_command") in spec.remappings}
+    assert remapped == {"residual", "safety_filter"}
+    (manager,) = (spec for spec in specs if spec.name == "episode_manager")
+    assert set(manager.parameters["wait_for_nodes"]) == names - {"episode_manager"}
+    assert {by_name(specs)[n]["base_name"] for n in ("residual", "learner")} == {"my_controller 1.0"}
+
+
+def test_when_a_controller_is_the_base_policy_expect_another_policy_refused():
+    with pytest.raises(ConfigError, match="base_source is topic.*leave policy '/run/base_policy' out"):
+        graphs.deploy_graph(load_config(ARM), POLICY, None)
+
+
+def test_when_no_policy_is_given_expect_where_to_give_one(config):
+    with pytest.raises(ConfigError, match="no base policy: give one"):
+        graphs.deploy_graph(config, None, None)
+
+
+def test_when_the_configuration_names_a_policy_expect_it_used_unless_another_is_given(config):
+    named = RunConfig(config.path, {**config.sections, "base_policy": {"policy": "ws://gpu:8000"}})
+    assert by_name(graphs.deploy_graph(named, None, None))["base_policy"]["policy"] == "ws://gpu:8000"
+    assert by_name(graphs.deploy_graph(named, POLICY, None))["base_policy"]["policy"] == str(POLICY)
+
+
+def test_when_lockstep_and_a_controller_are_asked_for_expect_refusal():
+    from resfit_ros.bringup import with_timing
+
+    lockstep = with_timing(load_config(ARM), "lockstep")
+    with pytest.raises(ConfigError, match="base_source topic needs timing realtime"):
+        graphs.deploy_graph(lockstep, None, None)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"execute_steps": 9}, {"prefetch_steps": 3}, {"blend_steps": 2}, {"temporal_ensembling": True}]
+)
+def test_when_chunks_are_configured_for_one_node_alone_expect_refusal(config, setting):
+    odd = RunConfig(config.path, {**config.sections, "residual": setting})
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} differs between nodes"):
+        graphs.deploy_graph(odd, POLICY, None)
+
+
+def test_when_the_aggregator_has_cameras_expect_base_policy_and_learner_to_know_them(config):
+    seeing = RunConfig(config.path, {**config.sections, "aggregator": {"camera_names": ["camera"], "image_width": 32}})
+    nodes = finetune(seeing)
+    assert {tuple(nodes[n]["camera_names"]) for n in ("base_policy", "learner")} == {("camera",)}
+    assert {nodes[n]["image_width"] for n in ("base_policy", "learner")} == {32}
