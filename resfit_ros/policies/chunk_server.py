@@ -11,8 +11,9 @@ import numpy as np
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError, ResfitError
 from resfit_ros.core.types import ActionChunk, Float32, Observation
-from resfit_ros.policies.protocol import BasePolicy, close_policy
+from resfit_ros.policies.protocol import BasePolicy, History, close_policy, history_of
 
+Earlier = tuple[Observation, ...]
 STOP_TIMEOUT_S = 1.0  # a policy that hangs is left behind
 
 
@@ -55,7 +56,8 @@ class ChunkServer:
         self._take_all, self._retry_s, self._timeout_s = take_all, retry_s, timeout_s
         self._wake = threading.Condition()
         self._using = threading.Lock()  # the policy: one inference at a time
-        self._waiting: deque[Observation] = deque()
+        self._waiting: deque[tuple[Observation, Earlier]] = deque()
+        self._history: History | None = None  # known once the policy is loaded
         self._newest: tuple[int, int] | None = None  # (episode, step) last observed
         self._asked: tuple[int, int] | None = None  # waiting or being worked on
         self._busy_since: float | None = None
@@ -77,6 +79,8 @@ class ChunkServer:
         again: ActionChunk | None = None
         with self._wake:
             repeated, self._newest = key == self._newest, key
+            if self._history is not None:
+                self._history.see(observation)
             if key == self._asked or not (repeated or self._chunking.is_request(observation.step)):
                 return
             if repeated and self._covers(key):
@@ -96,7 +100,7 @@ class ChunkServer:
         if not self._take_all:
             self._skipped += len(self._waiting)
             self._waiting.clear()
-        self._waiting.append(observation)
+        self._waiting.append((observation, self._history.before(observation) if self._history else ()))
         self._asked = key
         self._wake.notify()
 
@@ -151,9 +155,9 @@ class ChunkServer:
                 self._wake.wait_for(lambda: self._waiting or self._stopping)
                 if self._stopping:
                     return
-                observation = self._waiting.popleft()
+                observation, earlier = self._waiting.popleft()
                 self._busy_since = time.monotonic()
-            self._work_on(policy, observation)
+            self._work_on(policy, observation, earlier)
 
     def _loaded(self) -> BasePolicy | None:
         """The policy, once it can be loaded; None when stopped before."""
@@ -167,6 +171,7 @@ class ChunkServer:
             with self._wake:
                 if policy is not None:
                     self._policy, self._name = policy, policy.spec.name
+                    self._history = History(history_of(policy)) if history_of(policy) else None
                 self._problem = problem
                 if self._policy is None:
                     self._wake.wait_for(lambda: self._stopping, self._retry_s)
@@ -174,11 +179,11 @@ class ChunkServer:
                     return None
         return self._policy
 
-    def _work_on(self, policy: BasePolicy, observation: Observation) -> None:
+    def _work_on(self, policy: BasePolicy, observation: Observation, earlier: Earlier) -> None:
         chunk, problem = None, ""
         try:
             with self._using:
-                chunk = self._answer(policy, observation)
+                chunk = self._answer(policy, observation, earlier)
         except Exception as error:  # a policy from elsewhere may raise anything
             problem = _sentence(self._name, error)
         with self._wake:
@@ -198,10 +203,12 @@ class ChunkServer:
         if chunk is not None:
             self._on_chunk(chunk)
 
-    def _answer(self, policy: BasePolicy, observation: Observation) -> ActionChunk:
+    def _answer(self, policy: BasePolicy, observation: Observation, earlier: Earlier = ()) -> ActionChunk:
         if observation.episode_id != self._policy_episode:
             policy.reset(observation.episode_id)
             self._policy_episode = observation.episode_id
+        if history_of(policy):
+            policy.recall(earlier)
         begin = time.perf_counter()
         actions = checked_chunk(policy.infer(observation), policy.spec.action_dim, self._chunking.least_horizon)
         return ActionChunk(

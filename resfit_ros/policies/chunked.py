@@ -5,7 +5,7 @@ import numpy as np
 from resfit_ros.core.chunks import ChunkBuffer, Chunking, ChunkVerdict
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.types import ActionChunk, Float32, Observation
-from resfit_ros.policies.protocol import BasePolicy
+from resfit_ros.policies.protocol import BasePolicy, History, history_of
 
 
 class ChunkedPolicy:
@@ -14,6 +14,7 @@ class ChunkedPolicy:
     def __init__(self, policy: BasePolicy, chunking: Chunking) -> None:
         self.policy = policy
         self._buffer = ChunkBuffer(policy.spec.action_dim, chunking)
+        self._history = History(history_of(policy))
 
     def reset(self, episode_id: int) -> None:
         """Starts an episode: its observations follow from step 0 on."""
@@ -26,7 +27,10 @@ class ChunkedPolicy:
         Raises DataError when the policy gives a chunk that the graph would refuse.
         """
         step = observation.step
+        self._history.see(observation)
         if self._buffer.chunking.is_request(step):
+            if history_of(self.policy):
+                self.policy.recall(self._history.before(observation))
             actions = np.asarray(self.policy.infer(observation), np.float32)
             chunk = ActionChunk(observation.stamp_ns, observation.episode_id, step, actions)
             verdict = self._buffer.add(chunk, step)

@@ -1,7 +1,7 @@
 """Base policies on another computer, over the openpi websocket protocol: ws://HOST:PORT."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from resfit_ros.policies.identity import identity_of, shown_name
 from resfit_ros.policies.inputs import InputOptions, PolicyInputs
 from resfit_ros.policies.protocol import Camera, PolicySpec, Robot
 from resfit_ros.policies.reference import PolicyReference
-from resfit_ros.policies.serving import EPISODE, EXTENSION, STEP
+from resfit_ros.policies.serving import EARLIER, EPISODE, EXTENSION, STEP
 from resfit_ros.policies.wire import plain
 
 HWC, CHW = "hwc", "chw"
@@ -48,9 +48,11 @@ class OpenpiPolicy:
         self._options, self._where = options, f"base policy '{location}'"
         self._connection = Connection(location, options.connect_timeout_s, _api_key(options, self._where))
         self._episode_id = 0
+        self._earlier: Sequence[Observation] = ()
         try:
             metadata = self._connection.metadata()
             self._ours = _extension(metadata)
+            self.history = int(self._ours.get("history", 0))
             self._inputs = PolicyInputs(self._wanted(), robot, self._where)
             self._check_state()
             chunk = self._ask(_zeros(robot), options.first_timeout_s)
@@ -85,6 +87,10 @@ class OpenpiPolicy:
         """The protocol has no reset; our own server is told the episode with each observation."""
         self._episode_id = episode_id
 
+    def recall(self, earlier: Sequence[Observation]) -> None:
+        """The observations right before the one that is asked about next; our own server gets them too."""
+        self._earlier = earlier
+
     def infer(self, observation: Observation) -> Float32:
         """Chunk float32 (H, A). Raises DataError naming the server when no good answer comes in time."""
         return self._ask(observation, self._options.request_timeout_s)
@@ -94,7 +100,11 @@ class OpenpiPolicy:
         self._connection.close()
 
     def _ask(self, observation: Observation, timeout_s: float) -> Float32:
-        answer = self._connection.request(self._message(observation), timeout_s)
+        message, earlier = self._message(observation), self._earlier
+        self._earlier = ()
+        if self.history:
+            message[EARLIER] = [self._message(past) for past in earlier]
+        answer = self._connection.request(message, timeout_s)
         key = self._options.actions_key
         if key not in answer:
             raise DataError(f"{self._where}: its answer has no '{key}', only {sorted(map(str, answer))}; set actions_key")

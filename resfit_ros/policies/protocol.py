@@ -1,5 +1,6 @@
 """The one protocol every base policy is adapted to, and what robot and policy must agree on."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -66,7 +67,9 @@ class BasePolicy(Protocol):
 
     `infer` is called from one thread at a time and may take as long as it needs; whatever it raises
     is reported with the policy's name, and the robot holds. A policy that has something to free also
-    has `close()`.
+    has `close()`. One that looks back has `history`, the number of observations before the newest that
+    it wants, and `recall(earlier)`, called right before `infer` with so many of them or fewer, oldest
+    first, of the steps right before.
     """
 
     spec: PolicySpec
@@ -76,6 +79,31 @@ class BasePolicy(Protocol):
 
     def infer(self, observation: Observation) -> Float32:
         """Chunk of joint targets, float32 (H, A), joint units; row i is meant for step + i."""
+
+
+class History:
+    """The newest observations of an episode, for policies that look back."""
+
+    def __init__(self, length: int) -> None:
+        self._seen: deque[Observation] = deque(maxlen=length + 1)
+
+    def see(self, observation: Observation) -> None:
+        """Takes every observation, in order; one that comes again is kept once."""
+        last = self._seen[-1] if self._seen else None
+        if last is not None and last.episode_id != observation.episode_id:
+            self._seen.clear()
+        elif last is not None and last.step >= observation.step:
+            return
+        self._seen.append(observation)
+
+    def before(self, observation: Observation) -> tuple[Observation, ...]:
+        """Those before `observation`, oldest first."""
+        return tuple(o for o in self._seen if o.step < observation.step and o.episode_id == observation.episode_id)
+
+
+def history_of(policy: BasePolicy) -> int:
+    """How many observations before the newest a policy wants to see."""
+    return int(getattr(policy, "history", 0))
 
 
 def close_policy(policy: BasePolicy) -> None:

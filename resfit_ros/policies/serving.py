@@ -17,11 +17,12 @@ from websockets.sync.server import Server, ServerConnection, serve
 
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.types import Observation
-from resfit_ros.policies.protocol import BasePolicy, Robot
+from resfit_ros.policies.protocol import BasePolicy, Robot, history_of
 from resfit_ros.policies.wire import LARGEST_MESSAGE, pack, unpack
 
 EXTENSION = "resfit"  # key of our own part of the metadata
-EPISODE, STEP = "resfit/episode", "resfit/step"  # keys by which our client tells the policy where it is
+# Keys by which our client tells the policy where it is, and what came before.
+EPISODE, STEP, EARLIER = "resfit/episode", "resfit/step", "resfit/earlier"
 STATE, ACTIONS, TIMING = "observation/state", "actions", "server_timing"
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -52,19 +53,23 @@ class ServedPolicy:
                 "joint_names": list(spec.joint_names),
                 "cameras": [{"name": c.name, "height": c.height, "width": c.width} for c in needed],
                 "control_hz": spec.control_hz,
+                "history": history_of(self.policy),
                 "config": dict(spec.config),
             }
         }
 
     def infer(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """One chunk. Raises DataError naming what of the message is missing or of another size."""
+        observation = self._observation(message)
+        if history_of(self.policy):
+            self.policy.recall(tuple(self._observation(m) for m in message.get(EARLIER, ())))
+        return {ACTIONS: np.asarray(self.policy.infer(observation), np.float32)}
+
+    def _observation(self, message: Mapping[str, Any]) -> Observation:
         state = np.array(message.get(STATE, np.zeros(0)), np.float32)
         if state.shape != (self.robot.layout.size,):
             raise DataError(f"'{STATE}' has shape {state.shape}, expected ({self.robot.layout.size},)")
-        observation = Observation(
-            0, int(message.get(EPISODE, 0)), int(message.get(STEP, 0)), state, self._images(message)
-        )
-        return {ACTIONS: np.asarray(self.policy.infer(observation), np.float32)}
+        return Observation(0, int(message.get(EPISODE, 0)), int(message.get(STEP, 0)), state, self._images(message))
 
     def _images(self, message: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
         needed = {c.name for c in self.policy.spec.cameras}

@@ -253,3 +253,15 @@ def test_when_stopped_expect_the_policy_closed():
 
 def test_when_a_chunk_is_checked_expect_float32():
     assert checked_chunk([[1, 2], [3, 4]], 2).dtype == np.float32
+
+
+def test_when_the_policy_looks_back_expect_the_observations_right_before():
+    policy = Scripted()
+    policy.history, policy.recalled = 2, []
+    policy.recall = lambda earlier: policy.recalled.append([o.step for o in earlier])
+    with running(policy, take_all=True) as rig:
+        rig.wait_for(lambda: rig.server.status().loaded)
+        for step in range(9):
+            rig.server.observe(seen(step))
+        assert [rig.next().step for _ in range(3)] == [0, 4, 8]
+    assert policy.recalled == [[], [2, 3], [6, 7]]

@@ -157,3 +157,16 @@ def test_when_the_same_policy_is_served_elsewhere_expect_the_same_identity():
 )
 def test_when_policy_or_options_change_expect_another_identity(change):
     assert identity(**change) != identity()
+
+
+def test_when_a_served_policy_looks_back_expect_it_to_see_what_came_before():
+    policy = Echo()
+    policy.history, policy.recalled = 1, []
+    policy.recall = lambda earlier: policy.recalled.append([(o.step, float(o.state[0])) for o in earlier])
+    with serving(policy) as address:
+        remote = load(address)
+        assert remote.history == 1
+        remote.recall((seen(step=6),))
+        remote.infer(seen(step=7))
+        close_policy(remote)
+    assert policy.recalled == [[], [(6, pytest.approx(0.1))]]

@@ -2,11 +2,15 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
+from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.observation import StateLayout
-from resfit_ros.policies.protocol import Camera, PolicySpec, Robot, check_fits, check_state, close_policy
+from resfit_ros.core.types import Observation
+from resfit_ros.policies.chunked import ChunkedPolicy
+from resfit_ros.policies.protocol import Camera, History, PolicySpec, Robot, check_fits, check_state, close_policy
 
 ROBOT = Robot(
     ("a", "b"), StateLayout(("joint_positions",), 2), (Camera("front", 64, 48), Camera("wrist", 64, 48)), 20.0
@@ -59,3 +63,60 @@ def test_when_the_state_has_another_length_expect_both_lengths():
 
 def test_when_a_policy_has_nothing_to_free_expect_no_complaint():
     close_policy(object())
+
+
+# -- policies that look back ----------------------------------------------------------------------
+
+
+def seen(step: int, episode_id: int = 1) -> Observation:
+    return Observation(0, episode_id, step, np.zeros(2, np.float32))
+
+
+def steps_before(history: History, step: int, episode_id: int = 1) -> list[int]:
+    return [o.step for o in history.before(seen(step, episode_id))]
+
+
+def test_when_observations_pass_expect_the_newest_before_each():
+    history = History(2)
+    for step in range(5):
+        history.see(seen(step))
+    assert steps_before(history, 4) == [2, 3]
+
+
+def test_when_an_observation_comes_again_expect_it_once():
+    history = History(2)
+    for step in (0, 1, 1, 1):
+        history.see(seen(step))
+    assert steps_before(history, 1) == [0]
+
+
+def test_when_an_episode_begins_expect_nothing_of_the_one_before():
+    history = History(3)
+    for step in range(3):
+        history.see(seen(step))
+    history.see(seen(0, episode_id=2))
+    assert steps_before(history, 0, episode_id=2) == []
+
+
+def test_when_a_policy_looks_back_expect_the_steps_right_before_each_inference():
+    class Diffusion:
+        spec, history = PolicySpec("d", 2, 4, "1"), 1
+
+        def __init__(self) -> None:
+            self.recalled: list[list[int]] = []
+
+        def reset(self, episode_id: int) -> None:
+            pass
+
+        def recall(self, earlier) -> None:
+            self.recalled.append([o.step for o in earlier])
+
+        def infer(self, observation) -> np.ndarray:
+            return np.zeros((4, 2), np.float32)
+
+    policy = Diffusion()
+    chunked = ChunkedPolicy(policy, Chunking(4))
+    chunked.reset(1)
+    for step in range(9):
+        chunked.action(seen(step))
+    assert policy.recalled == [[], [3], [7]]
