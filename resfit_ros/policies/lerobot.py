@@ -2,10 +2,8 @@
 
 import contextlib
 import sys
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -86,7 +84,7 @@ def load(reference: PolicyReference, robot: Robot) -> "LerobotPolicy":
     inputs = _inputs(options, saved, robot, f"base policy '{reference}'")
     about = {
         "kind": reference.kind,
-        "options": to_mapping(options),
+        "options": {k: v for k, v in to_mapping(options).items() if k != "device"},
         "state": list(options.state or robot.layout.blocks),
         "cameras": [camera.name for camera in inputs.cameras(robot)],
     }
@@ -158,8 +156,8 @@ class LerobotPolicy:
         """Loads it and runs it on zeros. Raises DataError naming the file that cannot be used."""
         self._saved, self._options, self._inputs = saved, options, inputs
         self._policy, self._before, self._after = _open(saved, options.device)
-        self._recent: deque[dict[str, Any]] = deque(maxlen=saved.observations)  # of consecutive steps
-        self._last_step = -1
+        self.history = saved.observations - 1 if saved.kind in WITH_QUEUES else 0
+        self._earlier: Sequence[Observation] = ()
         try:
             horizon, action_dim = self._chunk(*self._zeros(), 0, 0).shape
         except Exception as error:  # a policy from elsewhere may raise anything
@@ -169,35 +167,51 @@ class LerobotPolicy:
 
     def reset(self, episode_id: int) -> None:
         """Forgets the observations of the last episode."""
-        self._recent.clear()
-        self._last_step = -1
+        self._earlier = ()
         self._policy.reset()
+
+    def recall(self, earlier: Sequence[Observation]) -> None:
+        """The observations right before the one that is asked about next, oldest first."""
+        self._earlier = earlier
 
     def infer(self, observation: Observation) -> Float32:
         """Chunk of joint targets, float32 (H, A). Raises DataError with what the policy complains about."""
+        earlier, self._earlier = self._earlier, ()
+        state, pictures = self._seen(observation)
+        try:
+            return self._chunk(state, pictures, observation.episode_id, observation.step, earlier)
+        except Exception as error:  # a policy from elsewhere may raise anything
+            raise DataError(f"base policy '{self.spec.name}' failed: {reason(error)}") from error
+
+    def _seen(self, observation: Observation) -> tuple[Float32 | None, list[np.ndarray]]:
+        """(state, pictures in the policy's order). Raises DataError on a picture of another size."""
         state = self._inputs.state(observation) if self._saved.state_dim else None
         pictures = list(self._inputs.images(observation).values())
         for picture, key, camera in zip(pictures, self._saved.keys, self._saved.cameras, strict=True):
             if picture.shape != (camera.height, camera.width, 3):
                 wanted = (camera.height, camera.width, 3)
                 raise DataError(f"base policy '{self.spec.name}': '{key}' has shape {picture.shape}, expected {wanted}")
-        try:
-            return self._chunk(state, pictures, observation.episode_id, observation.step)
-        except Exception as error:  # a policy from elsewhere may raise anything
-            raise DataError(f"base policy '{self.spec.name}' failed: {reason(error)}") from error
+        return state, pictures
 
     def _zeros(self) -> tuple[Float32 | None, list[np.ndarray]]:
         saved = self._saved
         state = np.zeros(saved.state_dim, np.float32) if saved.state_dim else None
         return state, [np.zeros((c.height, c.width, 3), np.uint8) for c in saved.cameras]
 
-    def _chunk(self, state: Float32 | None, pictures: list[np.ndarray], episode_id: int, step: int) -> Float32:
+    def _chunk(
+        self,
+        state: Float32 | None,
+        pictures: list[np.ndarray],
+        episode_id: int,
+        step: int,
+        earlier: Sequence[Observation] = (),
+    ) -> Float32:
         import torch
 
         with torch.inference_mode(), self._noise(episode_id, step), self._precision():
             batch = self._before(self._batch(state, pictures))
             if self._saved.kind in WITH_QUEUES:
-                batch = self._queued(batch, step)
+                batch = self._queued(batch, earlier)
             actions = self._policy.predict_action_chunk(batch)
             rows = self._after(actions[0])  # processors take a batch of actions: here the chunk's
         return np.array(rows.to("cpu", torch.float32).numpy())
@@ -214,25 +228,28 @@ class LerobotPolicy:
             batch[key] = image.permute(2, 0, 1).contiguous().unsqueeze(0)
         return batch
 
-    def _queued(self, batch: dict[str, Any], step: int) -> dict[str, Any]:
+    def _queued(self, batch: dict[str, Any], earlier: Sequence[Observation]) -> dict[str, Any]:
         """Fills the policy's queues as its select_action does from one step to the next.
 
-        Where the step before was not inferred, the observation is repeated, as at an episode's start: what was
-        seen longer ago would look like a robot that moves too fast.
+        Observations that are missing are repeated, as at an episode's start.
         """
-        import torch
         from lerobot.policies.utils import populate_queues
 
-        if self._saved.keys:
-            batch = batch | {IMAGES: torch.stack([batch[key] for key in self._saved.keys], dim=-4)}
-        if step != self._last_step + 1:
-            self._recent.clear()
-        self._recent.append(batch)
-        self._last_step = step
         self._policy.reset()
-        for earlier in self._recent:
-            populate_queues(self._policy._queues, earlier)
+        for past in earlier:
+            populate_queues(self._policy._queues, self._stacked(self._before(self._batch(*self._seen(past)))))
+        batch = self._stacked(batch)
+        populate_queues(self._policy._queues, batch)
         return batch
+
+    def _stacked(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """With all pictures under one key beside, as the queues want them."""
+        import torch
+
+        batch = {key: value for key, value in batch.items() if key != ACTION}  # preprocessors add an empty one
+        if not self._saved.keys:
+            return batch
+        return batch | {IMAGES: torch.stack([batch[key] for key in self._saved.keys], dim=-4)}
 
     @contextlib.contextmanager
     def _noise(self, episode_id: int, step: int) -> Iterator[None]:
@@ -263,22 +280,22 @@ def _open(saved: SavedPolicy, device: str) -> tuple[Any, Callable[[Any], Any], C
         raise ConfigError(f"{saved.directory}: device is cuda, but PyTorch finds no CUDA here; set device to cpu")
     directory, where = str(saved.directory), f"LeRobot {lerobot.__version__} here"
     config = _stage(
-        saved.directory / CONFIG,
+        f"{saved.directory / CONFIG}",
         f"; saved by another version than {where}?",
         lambda: PreTrainedConfig.from_pretrained(directory, cli_overrides=[f"--device={device}"]),
     )
     if getattr(config, "pretrained_backbone_weights", None):
         config.pretrained_backbone_weights = None  # they would be downloaded, then overwritten by the saved ones
     policy = _stage(
-        saved.directory / WEIGHTS,
+        f"{saved.directory / WEIGHTS}",
         f"; damaged, or saved by another version than {where}",
         lambda: get_policy_class(saved.kind).from_pretrained(directory, config=config, strict=True),
     )
     ours = {"device_processor": {"device": device}, "rename_observations_processor": {"rename_map": {}}}
     present = {step.get("registry_name") for step in processor_steps(saved.directory / PREPROCESSOR)}
     before, after = _stage(
-        saved.directory / PREPROCESSOR,
-        f" or {POSTPROCESSOR}; saved by another version than {where}?",
+        f"{saved.directory}: {PREPROCESSOR} or {POSTPROCESSOR}",
+        f"; saved by another version than {where}?",
         lambda: make_pre_post_processors(
             config, directory, preprocessor_overrides={k: v for k, v in ours.items() if k in present}
         ),
@@ -286,13 +303,13 @@ def _open(saved: SavedPolicy, device: str) -> tuple[Any, Callable[[Any], Any], C
     return policy, before, after
 
 
-def _stage(file: Path, remedy: str, read: Callable[[], T]) -> T:
+def _stage(what: str, remedy: str, read: Callable[[], T]) -> T:
     try:
         with contextlib.redirect_stdout(sys.stderr):  # it prints
             return read()
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"{file}: this policy needs the Python package '{error.name}', which is missing; install LeRobot with it"
+            f"{what}: this policy needs the Python package '{error.name}', which is missing; install LeRobot with it"
         ) from None
     except (Exception, SystemExit) as error:  # LeRobot's readers raise what they like
-        raise DataError(f"{file}: cannot be used: {type(error).__name__}: {reason(error)}{remedy}") from error
+        raise DataError(f"{what}: cannot be used: {type(error).__name__}: {reason(error)}{remedy}") from error

@@ -34,8 +34,8 @@ class SavedPolicy:
     def files(self) -> list[Path]:
         """All that its actions depend on. Raises DataError naming one that is missing or damaged."""
         files = [self.directory / name for name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR)]
-        for processor in files[2:]:
-            files += [self.directory / step["state_file"] for step in processor_steps(processor) if "state_file" in step]
+        steps = [step for processor in files[2:] for step in processor_steps(processor)]
+        files += [self.directory / str(step["state_file"]) for step in steps if "state_file" in step]
         for file in files:
             if not file.is_file():
                 raise _missing(file)
@@ -45,7 +45,10 @@ class SavedPolicy:
 def read_saved(directory: Path) -> SavedPolicy:
     """Needs no LeRobot. Raises DataError where this is no directory of LeRobot, ConfigError on what it cannot do."""
     if not directory.is_dir():
-        raise DataError(f"{directory}: no such directory; give the path of one that LeRobot saved (pretrained_model)")
+        raise DataError(
+            f"{directory}: no such directory; give the path of one that LeRobot saved (pretrained_model), or download "
+            "it from its hub first"
+        )
     inside = next((d for d in PARENTS if (directory / d).is_dir()), "")
     if inside and not (directory / CONFIG).exists():
         raise DataError(f"{directory}: holds LeRobot's training; give {directory / inside}")
