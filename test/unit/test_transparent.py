@@ -216,6 +216,55 @@ def test_when_the_controller_is_passed_on_expect_what_it_commanded_as_the_execut
     assert rig.executed[-1].tainted is False
 
 
+def test_when_armed_again_elsewhere_expect_the_way_back_within_the_limits():
+    rig = Rig()
+    rig.stream(5, speed=0.0)
+    rig.filter.disarm()
+    moved = START + 0.5  # by hand
+    rig.filter.on_joint_state(moved, rig.now, rig.now)
+    assert rig.filter.arm() is None
+    rig.sent.clear()
+    rig.tick()
+    np.testing.assert_array_equal(rig.sent[-1], moved)
+    assert rig.command(*START) is False
+    rig.tick(5)
+    assert np.abs(np.diff(np.array([moved, *rig.sent]), axis=0)).max() <= VELOCITY * 0.01 + 1e-9
+
+
+@pytest.mark.parametrize("silent_ticks", [25, 1000])
+def test_when_armed_long_after_the_last_command_expect_the_robot_to_stay(silent_ticks):
+    rig = Rig()
+    rig.filter.disarm()
+    rig.command(0.8, 0.8)
+    rig.now += silent_ticks * TICK
+    rig.filter.on_joint_state(START, rig.now, rig.now)
+    assert rig.filter.arm() is None
+    rig.tick(100)
+    np.testing.assert_array_equal(rig.sent[-1], START)
+
+
+def test_when_a_far_command_is_the_last_one_expect_the_robot_to_stop_on_the_way():
+    rig = Rig()
+    rig.stream(3, speed=0.0)
+    rig.command(0.9, 0.9)
+    rig.tick(100)
+    assert rig.sent[-1][0] < 0.85
+    np.testing.assert_array_equal(rig.sent[-1], rig.sent[-2])
+
+
+def test_when_the_estop_is_pressed_on_the_way_expect_set_points_that_brake():
+    rig = Rig()
+    rig.stream(20, speed=1.0)
+    before = rig.filter.limiter.position
+    rig.sent.clear()
+    rig.filter.set_estop(True)
+    rig.tick(30)
+    steps = np.diff(np.array([before, *rig.sent]), axis=0) / 0.01
+    assert np.abs(np.diff(steps, axis=0)).max() / 0.01 <= ACCELERATION + 1e-6
+    assert np.all(steps[-1] == 0.0)
+    assert rig.command(*rig.last) is False
+
+
 def test_when_an_episode_begins_expect_the_set_point_to_stay_with_the_controller():
     rig = Rig()
     rig.stream(8, speed=0.6)
