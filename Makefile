@@ -28,10 +28,11 @@ RUN := . .venv/share/resfit_ros/local_setup.sh &&
 # Plugins that a sourced ROS brings along and that lag behind pytest.
 PYTEST := .venv/bin/python -m pytest -p no:launch_testing -p no:launch_ros -p no:launch_pytest
 
-.PHONY: help setup demo test clean
+.PHONY: help setup demo test soak clean
 help:
 	@echo 'make demo [SEED=0]     train a residual on the simulated robot, from nothing to the report'
 	@echo 'make test [TESTS=test] run the tests'
+	@echo 'make soak              run the fault tests with their full counts: several minutes'
 	@echo 'make setup             only the set-up, into .venv; PYTHON=<interpreter> and'
 	@echo '                       TORCH_INDEX=<package index> choose others than the defaults'
 	@echo 'make clean             remove .venv and everything built (not runs/)'
@@ -43,6 +44,9 @@ demo: setup
 
 test: setup
 	$(RUN) $(PYTEST) -q -ra --durations=10 $(TESTS)
+
+soak: setup
+	$(RUN) RESFIT_SOAK=1 $(PYTEST) -q -ra --durations=10 test/fault
 
 clean:
 	rm -rf .venv build install log .pytest_cache .hypothesis

@@ -7,7 +7,7 @@ import dataclasses
 
 from resfit_ros import graphs, launching
 from resfit_ros.core import run_layout
-from resfit_ros.core.parameters import REALTIME
+from resfit_ros.core.parameter_groups import REALTIME
 from resfit_ros.launching import AUTO, NONE, Argument, Plan, Values
 
 ARGUMENTS = (

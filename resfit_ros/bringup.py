@@ -14,14 +14,17 @@ import yaml
 
 from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.learning_config import BCConfig
-from resfit_ros.core.parameters import BASE_COMMAND, NODE_PARAMETERS, TOPIC, ObservingParameters
+from resfit_ros.core.parameter_groups import BASE_COMMAND, TELEOP_COMMAND, TOPIC, ObservingParameters
+from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.core.schema import REQUIRED, from_mapping, hints, to_mapping
 
 
 NAMESPACE = "/resfit"
 BC_SECTION = "train_bc"  # settings of `resfit train-bc`
+INCLUDE = "include"  # a file that this one goes on from, relative to it
 ROBOT_SECTION = "robot"  # values every node that has such a parameter gets
 CONTROL_NODES = ("aggregator", "base_policy", "residual", "safety_filter", "episode_manager")
+RESPAWNED = ("safety_filter",)
 # Robot-side names are relative in the nodes and mapped to where robots publish them.
 ROBOT_TOPICS = ("joint_states", "joint_command")
 
@@ -34,6 +37,11 @@ class NodeSpec:
     parameters: Mapping[str, Any]
     remappings: tuple[tuple[str, str], ...] = ()
     namespace: str = NAMESPACE
+
+    @property
+    def respawns(self) -> bool:
+        """Whether the node is started again when it dies: without a safety filter nothing can be armed."""
+        return self.name in RESPAWNED
 
     def parameter_file_text(self) -> str:
         """The parameters as a ROS parameter file."""
@@ -92,24 +100,40 @@ def node_parameters(config: RunConfig, node: str, overrides: Mapping[str, Any] |
 
 
 def load_config(path: Path) -> RunConfig:
-    """Reads and checks a configuration file.
+    """Reads and checks a configuration file, on top of the one it includes.
 
     Raises ConfigError naming the file, the section and the key that is wrong.
     """
+    sections = _read_sections(path)
+    if "joint_names" not in sections.get(ROBOT_SECTION, {}):
+        raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
+    config = RunConfig(path, sections)
+    _check_values(config)
+    return config
+
+
+def _read_sections(path: Path, including: tuple[Path, ...] = ()) -> dict[str, dict[str, Any]]:
+    """The sections of a file; what it says comes before what the included file says, key by key."""
     try:
         sections = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give a configuration file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from None
+    included = sections.pop(INCLUDE, None) if isinstance(sections, dict) else None
     if not isinstance(sections, dict) or not all(isinstance(s, dict) for s in sections.values()):
         raise ConfigError(f"{path}: expected sections ('robot:', 'learner:', ...) with keys below them")
     _check_names(path, sections)
-    if "joint_names" not in sections.get(ROBOT_SECTION, {}):
-        raise ConfigError(f"{path}, section '{ROBOT_SECTION}': missing key 'joint_names'; add it")
-    config = RunConfig(path, sections)
-    _check_values(config)
-    return config
+    if included is None:
+        return sections
+    if not isinstance(included, str):
+        raise ConfigError(f"{path}: {INCLUDE}: expected one file name, got {included!r}")
+    including = (*including, path.resolve())
+    target = path.parent / included
+    if target.resolve() in including:
+        raise ConfigError(f"{path}: {INCLUDE}: {included} includes this file in turn; remove one of the two")
+    base = _read_sections(target, including)
+    return {name: base.get(name, {}) | sections.get(name, {}) for name in {**base, **sections}}
 
 
 def _check_values(config: RunConfig) -> None:
@@ -144,17 +168,20 @@ def _check_names(path: Path, sections: Mapping[str, Mapping[str, Any]]) -> None:
 def remappings(node: str, config: RunConfig) -> tuple[tuple[str, str], ...]:
     """Robot-side topics to their absolute names."""
     names = [*ROBOT_TOPICS]
-    for block in config.robot.get("state", ()):
-        if block.startswith("pose/"):
-            names.append(f"{block.removeprefix('pose/')}_pose")
-    for camera in config.parameters("aggregator").get("camera_names", ()):
-        names.append(f"{camera}/image_raw")
+    sensed = node_parameters(config, "aggregator")
+    names += [*sensed.layout.topics.values(), *sensed.camera_topics.values()]
     if node == "sim_robot" and "camera/image_raw" not in names:
         names.append("camera/image_raw")
     if node not in ("aggregator", "safety_filter", "sim_robot"):
         names = []
     if node in ("residual", "safety_filter") and config.robot.get("base_source") == TOPIC:
         names.append(BASE_COMMAND)
+    if node in ("residual", "safety_filter") and (dict(config.robot) | config.section(node)).get("teleop"):
+        names.append(TELEOP_COMMAND)
+    if node == "operator":
+        names.append("joy")
+    if node == "safety_filter":
+        names.append("wrench")
     return tuple((name, f"/{name}") for name in names)
 
 

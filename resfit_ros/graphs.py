@@ -5,8 +5,9 @@ from typing import Any
 
 from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
 from resfit_ros.core.errors import ConfigError
-from resfit_ros.core.parameters import CHUNKS, TOPIC
+from resfit_ros.core.parameter_groups import CHUNKS, TOPIC
 from resfit_ros.core.run_layout import FINETUNE_BAGS
+from resfit_ros.paths import config_dir
 from resfit_ros.policies.reference import absolute
 
 Overrides = dict[str, dict[str, Any]]
@@ -20,6 +21,7 @@ RECORD_SCENES, FINETUNE_SCENES, BASE_SCENES, FINAL_SCENES = 0, 100_000, 500_000,
 SCENES_PER_SEED = 1_000_000
 CAMERA_SETTINGS = ("camera_names", "image_width", "image_height")  # all others' are the aggregator's
 CHUNK_SETTINGS = ("execute_steps", "prefetch_steps", "blend_steps", "temporal_ensembling", "ensemble_decay")
+TELEOP_SETTINGS = ("teleop", "teleop_command_type", "teleop_timeout_s")
 
 
 def scenes(seed: int, first: int) -> int:
@@ -60,7 +62,24 @@ def base_policy_of(config: RunConfig, given: Policy = None) -> str:
 
 
 def _control_nodes(config: RunConfig) -> tuple[str, ...]:
-    return tuple(n for n in CONTROL_NODES if n != "base_policy" or not base_from_topic(config))
+    control = tuple(n for n in CONTROL_NODES if n != "base_policy" or not base_from_topic(config))
+    return (*control, "operator") if "operator" in config.sections else control
+
+
+def joy_mapping(config: RunConfig) -> str:
+    """The operator's mapping file: the configured one, a shipped one by name, gamepad where none is named.
+
+    Raises ConfigError naming the shipped ones.
+    """
+    name = str(config.section("operator").get("mapping") or "gamepad")
+    shipped = {p.stem: p for p in sorted((config_dir() / "joy").glob("*.yaml"))}
+    path = Path(name) if Path(name).is_file() else shipped.get(name)
+    if path is None:
+        raise ConfigError(
+            f"{config.path}, section 'operator': mapping '{name}': no such file; give a path or one of: "
+            f"{', '.join(shipped)}"
+        )
+    return str(path.resolve())
 
 
 def _with_robot(nodes: tuple[str, ...], simulate: bool) -> tuple[str, ...]:
@@ -78,11 +97,13 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
     manager = overrides.setdefault("episode_manager", {})
     manager["wait_for_nodes"] = [n for n in nodes if n != "episode_manager"]
     overrides.setdefault("residual", {})["feature_extractor"] = feature_extractor(config)
+    if "operator" in nodes:
+        overrides["operator"] = {"mapping": joy_mapping(config)} | overrides.get("operator", {})
     for name in ("base_policy", "learner"):
         if name in nodes:
             overrides[name] = camera_settings(config) | overrides.get(name, {})
     specs = describe(config, nodes, overrides)
-    for key in CHUNK_SETTINGS:
+    for key in (*CHUNK_SETTINGS, *TELEOP_SETTINGS):
         used = {s.parameters[key] for s in specs if key in s.parameters}
         if len(used) > 1:
             raise ConfigError(

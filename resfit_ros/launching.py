@@ -14,9 +14,15 @@ from resfit_ros import graphs
 from resfit_ros.core import run_layout
 from resfit_ros.bringup import NodeSpec, RunConfig, load_config, with_timing
 from resfit_ros.core.errors import ConfigError, nearest
-from resfit_ros.core.parameters import LOCKSTEP, REALTIME
+from resfit_ros.core.parameter_groups import LOCKSTEP, REALTIME
 from resfit_ros.paths import find_config
-from resfit_ros.supervise import STOP_TIMEOUT_S, NodeFailed, added_environment
+from resfit_ros.supervise import (
+    REFUSED,
+    RESPAWN_DELAY_S,
+    STOP_TIMEOUT_S,
+    NodeFailed,
+    added_environment,
+)
 
 if TYPE_CHECKING:
     from launch import LaunchContext, LaunchDescription
@@ -186,7 +192,7 @@ def _actions(verb: str, plan: Plan) -> list:
 
 
 def _node(spec: NodeSpec, config_dir: Path, ends_with: str) -> "Node":
-    from launch.actions import Shutdown
+    from launch.actions import LogInfo, Shutdown
     from launch_ros.actions import Node
 
     # A file, not a dictionary: launch_ros would read a text like "1" as a number.
@@ -198,6 +204,8 @@ def _node(spec: NodeSpec, config_dir: Path, ends_with: str) -> "Node":
             return []
         if event.returncode == 0 and spec.name == ends_with:
             return [Shutdown(reason=f"{spec.name} has finished")]
+        if spec.respawns and event.returncode != REFUSED:
+            return [LogInfo(msg=f"{spec.name} ended with status {event.returncode}; it is started again, disarmed")]
         raise NodeFailed(f"node '{spec.name}' ended with status {event.returncode}; see its lines above")
 
     return Node(
@@ -210,5 +218,7 @@ def _node(spec: NodeSpec, config_dir: Path, ends_with: str) -> "Node":
         output="screen",
         additional_env=added_environment(),
         sigkill_timeout=str(STOP_TIMEOUT_S),
+        respawn=spec.respawns,
+        respawn_delay=RESPAWN_DELAY_S,
         on_exit=on_exit,
     )

@@ -17,6 +17,13 @@ def config_dir() -> Path:
     raise ConfigError("the shipped configurations were not found; install resfit_ros again")
 
 
+def shipped_configs() -> dict[str, Path]:
+    """Names of the shipped configurations, e.g. bimanual_lift or robots/ur_like, and their files."""
+    root = config_dir()
+    found = [*sorted(root.glob("*.yaml")), *sorted(root.glob("robots/*.yaml"))]
+    return {str(p.relative_to(root).with_suffix("")): p for p in found}
+
+
 def find_config(name: str) -> Path:
     """A configuration file by path, or a shipped one by name (with or without .yaml).
 
@@ -24,8 +31,7 @@ def find_config(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    shipped = config_dir() / f"{name.removesuffix('.yaml')}.yaml"
-    if "/" not in name and shipped.is_file():
-        return shipped
-    known = ", ".join(sorted(p.stem for p in config_dir().glob("*.yaml")))
-    raise ConfigError(f"{name}: no such configuration file; give a path or one of: {known}")
+    known = shipped_configs()
+    if name.removesuffix(".yaml") in known:
+        return known[name.removesuffix(".yaml")]
+    raise ConfigError(f"{name}: no such configuration file; give a path or one of: {', '.join(known)}")

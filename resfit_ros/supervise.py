@@ -16,6 +16,8 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
 STOP_TIMEOUT_S = 10.0
 LOG_LINES = 8
+RESPAWN_DELAY_S = 0.5
+REFUSED = 2  # exit status of a node that was given a wrong configuration
 
 
 class NodeFailed(ResfitError):
@@ -51,6 +53,7 @@ class Supervisor:
         self._specs = specs
         self._config_dir, self._log_dir = config_dir, log_dir
         self._processes: dict[str, subprocess.Popen] = {}
+        self._respawn_at: dict[str, float] = {}
 
     def __enter__(self) -> "Supervisor":
         self._config_dir.mkdir(parents=True, exist_ok=True)
@@ -79,18 +82,27 @@ class Supervisor:
             )
 
     def check(self) -> set[str]:
-        """Names of nodes that have finished with status 0.
+        """Names of nodes that have finished with status 0; starts dead ones anew that are to respawn.
 
         Raises NodeFailed naming the node, its exit status and the end of its log.
         """
         finished = set()
-        for name, process in self._processes.items():
+        respawned = {spec.name: spec for spec in self._specs if spec.respawns}
+        for name, process in list(self._processes.items()):
             status = process.poll()
             if status == 0:
                 finished.add(name)
+            elif status is not None and name in respawned and status != REFUSED:
+                self._respawn(respawned[name])
             elif status is not None:
                 raise NodeFailed(f"node '{name}' ended with status {status}:\n{self._log_end(name)}")
         return finished
+
+    def _respawn(self, spec: NodeSpec) -> None:
+        due = self._respawn_at.setdefault(spec.name, time.monotonic() + RESPAWN_DELAY_S)
+        if time.monotonic() >= due:
+            del self._respawn_at[spec.name]
+            self._start(spec)
 
     def _log_end(self, name: str) -> str:
         path = self._log_dir / f"{name}.log"
@@ -100,6 +112,10 @@ class Supervisor:
     def send_signal(self, name: str, number: int) -> None:
         """Sends a signal to one node."""
         self._processes[name].send_signal(number)
+
+    def pid(self, name: str) -> int:
+        """Process id of one node."""
+        return self._processes[name].pid
 
     def stop(self) -> None:
         """SIGINT to every node, the last started first; SIGKILL to one that does not obey."""

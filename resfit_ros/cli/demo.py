@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from resfit_ros import graphs, phases
 from resfit_ros.bringup import RunConfig
 from resfit_ros.cli.console import console, progress_bar
@@ -22,6 +24,7 @@ from resfit_ros.core.errors import ConfigError
 from resfit_ros.data.bag_directory import count_successes, successful_bags
 from resfit_ros.ros.monitor import GraphMonitor
 from resfit_ros.runner.job import write_json
+from resfit_ros.runner.settings import config_sha256
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"
@@ -52,7 +55,7 @@ def run_demo(
 ) -> None:
     """Runs every phase that is not done yet and ends with a table."""
     learner = {"total_steps": steps} if steps else {}
-    identity = config.path.read_bytes() + json.dumps([learner, episodes]).encode()
+    identity = config_sha256(config).encode() + json.dumps([learner, episodes]).encode()
     with GraphMonitor() as monitor:  # before anything of a run that is going on is touched
         monitor.refuse_running_graph()
     run = _open_run(config, seed, runs, fresh, hashlib.sha256(identity).hexdigest())
@@ -120,7 +123,8 @@ def _open_run(config: RunConfig, seed: int, runs: Path, fresh: bool, identity: s
     path = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{TASK}-seed{seed}"
     try:
         (path / "config").mkdir(parents=True)
-        shutil.copy(config.path, path / "config" / "run.yaml")
+        sections = yaml.safe_dump(dict(config.sections), sort_keys=False)  # includes and all
+        (path / "config" / "run.yaml").write_text(sections)
         _point_latest(latest, path)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be made ({error}); choose another folder with --runs") from None

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from resfit_ros import __version__
+from resfit_ros.cli.check_robot import check_robot_file
 from resfit_ros.cli.console import console, progress_bar, reporting_errors
 from resfit_ros.cli.serve_policy import serve_policy
 from resfit_ros.cli.sim_train import sim_train
@@ -243,6 +244,7 @@ def up(
         phases.run_until_interrupted(specs, logs)
 
 
+app.command("check-robot")(check_robot_file)
 app.command("train-bc")(train_bc)
 app.command("sim-train")(sim_train)
 app.command("serve-policy")(serve_policy)

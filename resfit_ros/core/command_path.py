@@ -12,11 +12,16 @@ from resfit_ros.core.types import Float64
 class CommandPath:
     """Where a command wants the joints: positions float64 (N, A) at times_s (N,) after its arrival.
 
-    A single target without a duration has times_s [0].
+    A single target without a duration has times_s [0]. velocities and accelerations (N, A) are those
+    the command itself asks for, None where it names none. plain: it asks for nothing beyond these,
+    such as joints of somebody else.
     """
 
     times_s: Float64
     positions: Float64
+    velocities: Float64 | None = None
+    accelerations: Float64 | None = None
+    plain: bool = True
 
     def __post_init__(self) -> None:
         if self.positions.ndim != 2 or self.times_s.shape != (len(self.positions),) or not len(self.positions):
@@ -25,6 +30,10 @@ class CommandPath:
             )
         if not (np.all(np.isfinite(self.positions)) and np.all(np.isfinite(self.times_s))):
             raise ShapeError("command holds NaN or Inf")
+        for name in ("velocities", "accelerations"):
+            values = getattr(self, name)
+            if values is not None and not (values.shape == self.positions.shape and np.all(np.isfinite(values))):
+                raise ShapeError(f"command: {name} are not finite, or not one per joint and point")
         if np.any(np.diff(self.times_s) <= 0) or self.times_s[0] < 0:
             raise ShapeError("command: time_from_start must ascend from point to point")
 
@@ -32,14 +41,16 @@ class CommandPath:
 class CommandFollower:
     """The controller's newest command, evaluated at any time, straight from point to point."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Float64 | None = None) -> None:
+        """start: where the joints are before the first command, (A,); None: at its first point."""
         self._path: CommandPath | None = None
-        self._start: Float64 | None = None
+        self._start = start
         self._received_ns = 0
 
     def receive(self, path: CommandPath, now_ns: int) -> None:
         """Takes a command; it sets out from where the one before it is by now."""
-        self._start = self.at(now_ns)
+        begin = self.at(now_ns)
+        self._start = self._start if begin is None else begin
         self._path, self._received_ns = path, now_ns
 
     def at(self, now_ns: int) -> Float64 | None:

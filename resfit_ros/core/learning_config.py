@@ -76,6 +76,9 @@ class LearningConfig:
     offline_fraction: float = param(
         0.5, ge=0.0, lt=1.0, doc="share of each batch drawn from the demonstrations"
     )
+    interventions_as_demonstrations: bool = param(
+        True, doc="steps a human drove are added to the demonstrations, where there are any"
+    )
     prioritised: bool = param(False, doc="draw transitions by their TD error, each buffer by itself")
     priority_exponent: float = param(0.6, ge=0.0, le=1.0, doc="0: uniform; 1: in proportion")
     priority_correction: float = param(

@@ -50,10 +50,17 @@ class JointLimiter:
     def __init__(self, limits: JointLimits, tick_s: float) -> None:
         self.limits = limits
         self.tick_s = tick_s
+        self.speed_scale = 1.0  # of the velocity limits, at most 1
         self._accel_step = limits.max_acceleration * tick_s
         # A robot may start outside its limits: until it is back inside, only inward motion.
         self.position = np.clip(np.zeros(len(limits.joint_names)), limits.lower, limits.upper)
         self.velocity = np.zeros_like(self.position)
+        self.acceleration = np.zeros_like(self.position)
+
+    @property
+    def max_velocity(self) -> Float64:
+        """Velocity limits in force, (A,)."""
+        return self.limits.max_velocity * self.speed_scale
 
     def reset(self, position: Float64) -> None:
         """Starts at rest from `position` (A,), e.g. as measured."""
@@ -61,12 +68,13 @@ class JointLimiter:
         if position.shape != self.position.shape or not np.all(np.isfinite(position)):
             raise ShapeError(f"limiter: expected {self.position.shape} finite positions")
         self.position = position
-        self.velocity = np.zeros_like(position)
+        self.velocity, self.acceleration = np.zeros_like(position), np.zeros_like(position)
 
     def follow(self, position: Float64, velocity: Float64) -> None:
         """Goes on from where somebody else has brought the robot: position (A,), velocity (A,) [1/s]."""
         self.position = np.array(position, dtype=np.float64)
         self.velocity = np.clip(velocity, -self.limits.max_velocity, self.limits.max_velocity)
+        self.acceleration = np.zeros_like(self.position)
 
     def _braking_velocity(self, distance: Float64) -> Float64:
         step = self._accel_step
@@ -78,7 +86,8 @@ class JointLimiter:
         lim, tick = self.limits, self.tick_s
         wanted = np.clip(target, np.minimum(lim.lower, self.position), np.maximum(lim.upper, self.position))
         velocity = (wanted - self.position) / tick
-        by_speed = np.clip(velocity, -lim.max_velocity, lim.max_velocity)
+        top_speed = self.max_velocity
+        by_speed = np.clip(velocity, -top_speed, top_speed)
         by_accel = np.clip(by_speed, self.velocity - self._accel_step, self.velocity + self._accel_step)
         highest = self._braking_velocity(lim.upper - self.position)
         lowest = -self._braking_velocity(self.position - lim.lower)
@@ -89,9 +98,17 @@ class JointLimiter:
         position = np.clip(
             position, np.minimum(lim.lower, self.position), np.maximum(lim.upper, self.position)
         )
-        self.velocity = (position - self.position) / tick
-        self.position = position
+        self._moved(position)
         return position, self._reasons(target, wanted, velocity, by_speed, by_accel, allowed)
+
+    def _moved(self, position: Float64) -> None:
+        velocity = (position - self.position) / self.tick_s
+        self.acceleration = (velocity - self.velocity) / self.tick_s
+        self.velocity, self.position = velocity, position
+
+    def resting_point(self) -> Float64:
+        """Where the joints come to rest (A,) when they brake as hard as allowed from now on."""
+        return self.position + self.velocity * np.abs(self.velocity) / (2 * self.limits.max_acceleration)
 
     @staticmethod
     def _reasons(target, wanted, velocity, by_speed, by_accel, allowed) -> Reason:

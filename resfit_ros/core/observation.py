@@ -9,16 +9,40 @@ from resfit_ros.core.errors import ConfigError, ShapeError
 from resfit_ros.core.types import Float32, Float64
 
 JOINT_BLOCKS = ("joint_positions", "joint_velocities", "joint_efforts")
-POSE_PREFIX = "pose/"
+JOINTS = "joints"  # the source all joint blocks come from
+POSE_PREFIX, WRENCH_PREFIX, ARRAY_PREFIX, TF_PREFIX = "pose/", "wrench/", "array/", "tf/"
 POSE_SIZE = 7  # x, y, z [m], then the unit quaternion x, y, z, w with w >= 0
+WRENCH_SIZE = 6  # force x, y, z [N], torque x, y, z [N m]
+LARGEST_ARRAY = 10_000
+BLOCK_KINDS = f"{', '.join(JOINT_BLOCKS)}, pose/NAME, wrench/NAME, array/NAME/SIZE or tf/TARGET/SOURCE"
+
+
+def _block_size(block: str, joints: int) -> int:
+    """Length of a block; raises ConfigError naming it and what is allowed."""
+    if block in JOINT_BLOCKS:
+        return joints
+    kind, *rest = block.split("/")
+    if all(rest):
+        if kind == "pose" and len(rest) == 1:
+            return POSE_SIZE
+        if kind == "tf" and len(rest) == 2:
+            return POSE_SIZE
+        if kind == "wrench" and len(rest) == 1:
+            return WRENCH_SIZE
+        if kind == "array" and len(rest) == 2:
+            if rest[1].isascii() and rest[1].isdigit() and 0 < int(rest[1]) <= LARGEST_ARRAY:
+                return int(rest[1])
+            raise ConfigError(f"state: block '{block}': SIZE must be a whole number from 1 to {LARGEST_ARRAY}")
+    raise ConfigError(f"state: unknown block '{block}'; use {BLOCK_KINDS}")
 
 
 @dataclass(frozen=True)
 class StateLayout:
     """Which blocks the state vector holds, in order.
 
-    Blocks: joint_positions [rad], joint_velocities [rad/s], joint_efforts [N m], each (A,), and
-    pose/NAME (7,): position [m] and unit quaternion x, y, z, w with w >= 0.
+    Blocks: joint_positions [rad], joint_velocities [rad/s], joint_efforts [N m], each (A,);
+    pose/NAME and tf/TARGET/SOURCE (7,): position [m] and unit quaternion x, y, z, w with w >= 0;
+    wrench/NAME (6,): force [N], torque [N m]; array/NAME/SIZE (SIZE,): as published.
     """
 
     blocks: tuple[str, ...]
@@ -26,32 +50,54 @@ class StateLayout:
 
     def __post_init__(self) -> None:
         for block in self.blocks:
-            if block not in JOINT_BLOCKS and not block.startswith(POSE_PREFIX):
-                raise ConfigError(
-                    f"state: unknown block '{block}'; use {', '.join(JOINT_BLOCKS)} or pose/NAME"
-                )
+            _block_size(block, self.joints)
         if len(set(self.blocks)) != len(self.blocks):
             raise ConfigError("state: a block is listed twice")
-
-    def _size(self, block: str) -> int:
-        return self.joints if block in JOINT_BLOCKS else POSE_SIZE
+        topics = list(self.topics.values())
+        for topic in topics:
+            if topics.count(topic) > 1:
+                raise ConfigError(f"state: two blocks are read from topic {topic}; an array has one size")
 
     @property
     def size(self) -> int:
         """Length S of the state vector."""
-        return sum(self._size(block) for block in self.blocks)
+        return sum(_block_size(block, self.joints) for block in self.blocks)
 
     @property
     def poses(self) -> tuple[str, ...]:
         """Names of the poses, without the prefix."""
-        return tuple(b[len(POSE_PREFIX) :] for b in self.blocks if b.startswith(POSE_PREFIX))
+        return tuple(b.removeprefix(POSE_PREFIX) for b in self.of_kind(POSE_PREFIX))
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Blocks with a source of their own: all that are not of the joints."""
+        return tuple(b for b in self.blocks if b not in JOINT_BLOCKS)
+
+    @property
+    def topics(self) -> dict[str, str]:
+        """Block to the relative topic it is read from; tf has none of its own."""
+        kinds = {POSE_PREFIX: "pose", WRENCH_PREFIX: "wrench", ARRAY_PREFIX: "array"}
+        return {
+            block: f"{block.split('/')[1]}_{word}"
+            for block in self.blocks
+            for prefix, word in kinds.items()
+            if block.startswith(prefix)
+        }
+
+    def of_kind(self, prefix: str) -> tuple[str, ...]:
+        """Blocks that begin with `prefix`, e.g. "wrench/"."""
+        return tuple(b for b in self.blocks if b.startswith(prefix))
+
+    def size_of(self, block: str) -> int:
+        """Length of one block."""
+        return _block_size(block, self.joints)
 
     def slice_of(self, block: str) -> slice:
         """Where `block` lies in the state vector."""
         if block not in self.blocks:
             raise ConfigError(f"state: block '{block}' is needed but not listed; add it to 'state'")
-        start = sum(self._size(b) for b in self.blocks[: self.blocks.index(block)])
-        return slice(start, start + self._size(block))
+        start = sum(self.size_of(b) for b in self.blocks[: self.blocks.index(block)])
+        return slice(start, start + self.size_of(block))
 
 
 class JointOrder:
@@ -95,14 +141,19 @@ class SourceValue:
     value: Mapping[str, np.ndarray]
 
 
+def sources_of(layout: StateLayout, cameras: Sequence[str] = ()) -> tuple[str, ...]:
+    """What an observation is made of: "joints", then every other block, then the cameras."""
+    joints = (JOINTS,) if len(layout.others) < len(layout.blocks) else ()
+    return joints + layout.others + tuple(cameras)
+
+
 class ObservationAssembler:
     """Keeps the newest value per source and puts them together on request."""
 
     def __init__(self, layout: StateLayout, cameras: Sequence[str] = ()) -> None:
         self.layout = layout
         self.cameras = tuple(cameras)
-        joints = ("joints",) if any(b in JOINT_BLOCKS for b in layout.blocks) else ()
-        self.sources = joints + tuple(POSE_PREFIX + p for p in layout.poses) + self.cameras
+        self.sources = sources_of(layout, self.cameras)
         self._newest: dict[str, SourceValue] = {}
 
     def update(self, source: str, value: SourceValue) -> None:
@@ -110,6 +161,10 @@ class ObservationAssembler:
         old = self._newest.get(source)
         if old is None or value.stamp_ns >= old.stamp_ns:
             self._newest[source] = value
+
+    def forget(self) -> None:
+        """Drops every value: none of them says anything about now."""
+        self._newest.clear()
 
     def missing(self, now_ns: int, max_age_ns: int, not_before_ns: int = 0) -> list[str]:
         """Sources without a value, with one older than `max_age_ns`, or stamped too early."""
@@ -119,6 +174,10 @@ class ObservationAssembler:
             if v is None or now_ns - v.received_ns > max_age_ns or v.stamp_ns < not_before_ns:
                 bad.append(source)
         return bad
+
+    def before(self, start_ns: int) -> list[str]:
+        """Sources whose newest value is stamped before `start_ns`, or that have none."""
+        return [s for s in self.sources if s not in self._newest or self._newest[s].stamp_ns < start_ns]
 
     def stamps(self) -> list[int]:
         """Header stamps of the newest values, one per source that has any."""
@@ -135,7 +194,7 @@ class ObservationAssembler:
         """State vector (S,) from the newest values; all sources must be present."""
         parts = []
         for block in self.layout.blocks:
-            source = "joints" if block in JOINT_BLOCKS else block
+            source = JOINTS if block in JOINT_BLOCKS else block
             parts.append(self._newest[source].value[block])
         return np.concatenate(parts).astype(np.float32)
 

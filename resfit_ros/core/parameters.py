@@ -3,140 +3,27 @@
 import dataclasses
 from dataclasses import dataclass
 
-from resfit_ros.core.chunks import Chunking
-from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.errors import ConfigError, nearest
 from resfit_ros.core.learning_config import LearningConfig
-from resfit_ros.core.limiter import JointLimits
-from resfit_ros.core.observation import StateLayout
-from resfit_ros.core.schema import param, validate
-
-LOCKSTEP, REALTIME = "lockstep", "realtime"
-COMMAND_TYPES = ("joint_trajectory", "multi_array", "joint_state")
-CHUNKS, TOPIC = "chunks", "topic"
-BASE_COMMAND = "base_command"  # topic an existing controller is remapped to
-
-
-@dataclass(frozen=True, kw_only=True)
-class GraphParameters:
-    """Shared by all nodes of the graph."""
-
-    timing: str = param(
-        REALTIME,
-        choices=(REALTIME, LOCKSTEP),
-        doc="realtime: a robot; lockstep: a simulation that waits for each command",
-    )
-    control_hz: float = param(20.0, gt=0.0, le=1000.0, doc="actions per second", unit="Hz")
-
-    def __post_init__(self) -> None:
-        validate(self)
-
-    @property
-    def lockstep(self) -> bool:
-        return self.timing == LOCKSTEP
-
-    @property
-    def control_period_ns(self) -> int:
-        return round(1e9 / self.control_hz)
+from resfit_ros.core.observation import ARRAY_PREFIX, TF_PREFIX, sources_of
+from resfit_ros.core.parameter_groups import (
+    BaseSourceParameters,
+    COMMAND_TYPES,
+    CameraParameters,
+    ChunkParameters,
+    GraphParameters,
+    JointParameters,
+    ObservingParameters,
+    TeleopParameters,
+)
+from resfit_ros.core.safety_parameters import SafetyParameters
+from resfit_ros.core.schema import param
 
 
-@dataclass(frozen=True, kw_only=True)
-class JointParameters(GraphParameters):
-    """Shared by nodes that handle joint vectors."""
-
-    joint_names: tuple[str, ...] = param(doc="joints under control; the order of every joint vector")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.joint_names:
-            raise ConfigError("joint_names is empty; list the robot's joints")
-        if len(set(self.joint_names)) != len(self.joint_names):
-            raise ConfigError("joint_names lists a joint twice")
+AUTO, REFUSE, ALLOW = "auto", "refuse", "allow"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ObservingParameters(JointParameters):
-    """Shared by nodes that interpret the state vector."""
-
-    state: tuple[str, ...] = param(
-        ("joint_positions", "joint_velocities"),
-        doc="blocks of the state: joint_positions, joint_velocities, joint_efforts, pose/NAME",
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.layout  # noqa: B018  raises on an unknown block
-
-    @property
-    def layout(self) -> StateLayout:
-        return StateLayout(self.state, len(self.joint_names))
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraParameters(GraphParameters):
-    """Shared by nodes that handle the observation's pictures."""
-
-    camera_names: tuple[str, ...] = param((), doc="cameras, each read from topic NAME/image_raw")
-    image_width: int = param(84, ge=8, le=1024, doc="width images are resized to", unit="px")
-    image_height: int = param(84, ge=8, le=1024, doc="height images are resized to", unit="px")
-
-    @property
-    def cameras(self) -> tuple[tuple[int, int], ...]:
-        """(height, width) of each camera's pictures."""
-        return ((self.image_height, self.image_width),) * len(self.camera_names)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChunkParameters(GraphParameters):
-    """Shared by nodes that handle action chunks."""
-
-    execute_steps: int = param(
-        8, ge=1, le=1000, doc="actions executed of each chunk; what is left of it overlaps the next", unit="steps"
-    )
-    prefetch_steps: int = param(
-        0, ge=0, le=1000, doc="a chunk is computed so long before its first action is due", unit="steps"
-    )
-    blend_steps: int = param(
-        0, ge=0, le=100, doc="steps in which the base action goes over from one chunk to the next", unit="steps"
-    )
-    temporal_ensembling: bool = param(False, doc="average all chunks that cover a step (ACT)")
-    ensemble_decay: float = param(
-        0.01, ge=0.0, le=10.0, doc="temporal ensembling: the i-th oldest chunk weighs exp(-decay i)"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.chunking  # noqa: B018  raises on settings that contradict each other
-
-    @property
-    def chunking(self) -> Chunking:
-        return Chunking(
-            self.execute_steps, self.prefetch_steps, self.blend_steps, self.temporal_ensembling, self.ensemble_decay
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class BaseSourceParameters(GraphParameters):
-    """Shared by nodes that act differently where an existing controller is the base policy."""
-
-    base_source: str = param(
-        CHUNKS,
-        choices=(CHUNKS, TOPIC),
-        doc="chunks: the node base_policy; topic: an existing controller, remapped to base_command",
-    )
-    base_command_type: str = param(
-        "joint_trajectory", choices=COMMAND_TYPES, doc="base_source topic: message type of the controller"
-    )
-    base_timeout_s: float = param(
-        0.2, gt=0.0, doc="base_source topic: the controller's command is not used when older", unit="s"
-    )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.base_source == TOPIC and self.lockstep:
-            raise ConfigError(
-                "base_source topic needs timing realtime: an existing controller waits for nobody; set "
-                "timing: realtime"
-            )
+FADE, HOLD = "fade", "hold"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +33,50 @@ class AggregatorParameters(ObservingParameters, CameraParameters):
     max_source_age_s: float = param(
         0.2, gt=0.0, doc="no observation is made from a source older than this (realtime)", unit="s"
     )
+    source_age_names: tuple[str, ...] = param(
+        (), doc="sources with an age limit of their own: joints, a camera, or a block of state as it is written there"
+    )
+    source_age_limits_s: tuple[float, ...] = param((), gt=0.0, doc="their limits, in the same order", unit="s")
+    max_future_stamp_s: float = param(
+        0.02, gt=0.0, doc="a stamp further ahead of the ROS clock than this is refused (realtime)", unit="s"
+    )
+    recover_values: int = param(
+        5, ge=1, le=1000, doc="a source that went stale is used again after so many new values in a row"
+    )
+    repeated_pictures: str = param(
+        AUTO,
+        choices=(AUTO, REFUSE, ALLOW),
+        doc="refuse: a picture that equals the one before to the last bit counts as not sent, a real camera never "
+        "does that; auto: refuse, unless use_sim_time is set",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.max_ages_ns  # noqa: B018  raises on an unknown source
+        unstamped = self.layout.of_kind(ARRAY_PREFIX) + self.layout.of_kind(TF_PREFIX)
+        if self.lockstep and unstamped:
+            raise ConfigError(
+                f"state: block '{unstamped[0]}' needs timing realtime: lockstep waits for a value stamped with the "
+                "step's own instant; publish it as pose/NAME or wrench/NAME"
+            )
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What an observation is made of, in the order of its ages."""
+        return sources_of(self.layout, self.camera_names)
+
+    @property
+    def max_ages_ns(self) -> dict[str, int]:
+        """Source to its age limit; raises ConfigError on a source there is not."""
+        names, limits = self.source_age_names, self.source_age_limits_s
+        if len(names) != len(limits):
+            raise ConfigError(f"source_age_names has {len(names)} entries, source_age_limits_s {len(limits)}")
+        ages = dict.fromkeys(self.sources, self.max_source_age_s)
+        for name, limit in zip(names, limits, strict=True):
+            if name not in ages:
+                raise ConfigError(f"source_age_names: no source '{name}'; {nearest(name, ages)}")
+            ages[name] = limit
+        return {name: round(limit * 1e9) for name, limit in ages.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,12 +91,15 @@ class BasePolicyParameters(ObservingParameters, CameraParameters, ChunkParameter
     inference_timeout_s: float = param(
         2.0, gt=0.0, doc="a policy that has not answered for so long is reported", unit="s"
     )
+    discard_after_s: float = param(
+        5.0, gt=0.0, doc="an answer that took longer is thrown away and the policy asked anew (realtime)", unit="s"
+    )
     retry_s: float = param(2.0, gt=0.0, doc="a policy that could not be loaded is tried again after", unit="s")
     threads: int = param(1, ge=1, le=256, doc="CPU threads a PyTorch policy may use")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResidualParameters(JointParameters, ChunkParameters, BaseSourceParameters):
+class ResidualParameters(JointParameters, ChunkParameters, BaseSourceParameters, TeleopParameters):
     """Node `residual`."""
 
     enabled: bool = param(True, live=True, doc="false: base actions pass unchanged")
@@ -178,38 +112,14 @@ class ResidualParameters(JointParameters, ChunkParameters, BaseSourceParameters)
         "", doc="TorchScript file that the actor's image features come from, where it has them"
     )
     base_name: str = param("", doc="base_source topic: name and version of the controller, its identity")
+    base_alive_timeout_s: float = param(
+        0.4, gt=0.0, doc="chunks are not used once the base policy has been silent for so long (realtime)", unit="s"
+    )
+    bad_residual: str = param(
+        FADE, choices=(FADE, HOLD), doc="on a residual that is not finite, fade: the last one is faded out; hold: fault"
+    )
+    fade_s: float = param(0.2, ge=0.0, le=0.2, doc="the last good residual is faded out in so long", unit="s")
     seed: int = param(0, ge=0, doc="seed of the exploration noise")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SafetyParameters(JointParameters, BaseSourceParameters):
-    """Node `safety_filter`."""
-
-    lower: tuple[float, ...] = param(doc="lower position limit per joint", unit="rad")
-    upper: tuple[float, ...] = param(doc="upper position limit per joint", unit="rad")
-    max_velocity: tuple[float, ...] = param(
-        gt=0.0, doc="velocity limit per joint, or one for all", unit="rad/s"
-    )
-    max_acceleration: tuple[float, ...] = param(
-        gt=0.0, doc="acceleration limit per joint, or one for all", unit="rad/s^2"
-    )
-    command_type: str = param("joint_trajectory", choices=COMMAND_TYPES, doc="message type sent")
-    tick_hz: float = param(100.0, gt=0.0, le=1000.0, doc="set points per second (realtime)", unit="Hz")
-    action_timeout_s: float = param(0.1, gt=0.0, doc="hold when no action came for so long", unit="s")
-    state_timeout_s: float = param(0.05, gt=0.0, doc="fault when no joint state came", unit="s")
-    auto_arm: bool = param(False, doc="arm at the first joint state; for simulation only")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.limits  # noqa: B018  raises on limits that make no sense
-        if self.tick_hz < self.control_hz:
-            raise ConfigError(f"tick_hz {self.tick_hz:g} must not be below control_hz {self.control_hz:g}")
-
-    @property
-    def limits(self) -> JointLimits:
-        return JointLimits(
-            self.joint_names, self.lower, self.upper, self.max_velocity, self.max_acceleration
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +152,7 @@ class SimRobotParameters(JointParameters):
 
     command_type: str = param("joint_trajectory", choices=COMMAND_TYPES, doc="message type obeyed")
     command_timeout_s: float = param(
-        0.3, gt=0.0, doc="realtime: stop when no command came for so long", unit="s"
+        0.1, gt=0.0, doc="realtime: stop when no command came for so long", unit="s"
     )
     joint_state_hz: float = param(100.0, gt=0.0, le=200.0, doc="joint states (realtime)", unit="Hz")
     camera_hz: float = param(0.0, ge=0.0, le=60.0, doc="rendered images, in lockstep one per step; 0: none", unit="Hz")
@@ -292,6 +202,22 @@ class EvaluatorParameters(GraphParameters):
     seed: int = param(0, ge=0, doc="seed of the order in which arms are run")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OperatorParameters(GraphParameters):
+    """Node `operator`."""
+
+    mapping: str = param(
+        "",
+        doc="which button does what: a YAML file; in a configuration also a shipped one by name, gamepad where empty",
+    )
+    joy_timeout_s: float = param(
+        0.5, gt=0.0, le=10.0, doc="a pad silent for longer lets go of the dead-man button", unit="s"
+    )
+    max_stamp_error_s: float = param(
+        1.0, gt=0.0, doc="a press stamped further from now than this counts from its arrival (realtime)", unit="s"
+    )
+
+
 NODE_PARAMETERS: dict[str, type[GraphParameters]] = {
     "aggregator": AggregatorParameters,
     "base_policy": BasePolicyParameters,
@@ -302,4 +228,5 @@ NODE_PARAMETERS: dict[str, type[GraphParameters]] = {
     "sim_robot": SimRobotParameters,
     "learner": LearnerParameters,
     "evaluator": EvaluatorParameters,
+    "operator": OperatorParameters,
 }

@@ -13,8 +13,10 @@ from resfit_ros.core.types import (
     Action,
     EpisodeEnded,
     Executed,
+    Mode,
     Observation,
     Outcome,
+    Reason,
     Segment,
 )
 
@@ -23,10 +25,16 @@ MAX_OPEN_EPISODES = 4
 
 @dataclass
 class _OpenEpisode:
-    observations: dict[int, Observation] = field(default_factory=dict)
+    observations: dict[int, list[Observation]] = field(default_factory=dict)  # a step may be observed again
     actions: dict[int, Action] = field(default_factory=dict)
     executed: dict[int, Executed] = field(default_factory=dict)
     ended: EpisodeEnded | None = None
+
+    def observation(self, k: int) -> Observation:
+        """What action k answers: of several observations of a step the one with its stamp."""
+        of_step, action = self.observations[k], self.actions.get(k)
+        answered = [o for o in of_step if action is not None and o.stamp_ns == action.stamp_ns]
+        return (answered or of_step)[0]
 
     def missing(self) -> int:
         """Messages still owed, once the end is known."""
@@ -80,6 +88,11 @@ class TransitionAssembler:
         steps = kinds[type(message)]
         if not self._has_right_size(message):
             self.rejected += 1
+        elif isinstance(message, Observation):
+            of_step = steps.setdefault(message.step, [])
+            self.duplicates += bool(of_step)
+            if all(o.stamp_ns != message.stamp_ns for o in of_step):
+                of_step.append(message)
         elif message.step in steps:
             self.duplicates += 1
         else:
@@ -145,7 +158,7 @@ class TransitionAssembler:
         at_end = last == end.steps
         if at_end and end.outcome is Outcome.SUCCESS:
             rewards[-1] = 1.0
-        observations = [episode.observations[k] for k in rows]
+        observations = [episode.observation(k) for k in rows]
         cameras = range(len(observations[0].images))
         return Segment(
             episode_id=end.episode_id,
@@ -156,4 +169,10 @@ class TransitionAssembler:
             rewards=rewards,
             terminal=at_end and end.outcome in (Outcome.SUCCESS, Outcome.FAILURE),
             images=tuple(np.stack([o.images[c] for o in observations]) for c in cameras),
+            interventions=np.array([self._human_drove(episode, k) for k in steps], bool),
         )
+
+    @staticmethod
+    def _human_drove(episode: _OpenEpisode, k: int) -> bool:
+        reasons, mode = episode.executed[k].reasons, episode.actions[k].mode
+        return bool(reasons & Reason.INTERVENTION) or mode is Mode.INTERVENTION

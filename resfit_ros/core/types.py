@@ -56,11 +56,31 @@ class Reason(enum.IntFlag):
     ESTOP = 128
     NO_EPISODE = 256
     FOREIGN_SOURCE = 512
+    STALE_SENSOR = 1 << 10
+    CLOCK_JUMP = 1 << 11
+    BAD_STAMP = 1 << 12
+    TRACKING = 1 << 13
+    OVERLOAD = 1 << 14
+    FORCE = 1 << 15
+    COLLISION = 1 << 16
+    WORKSPACE = 1 << 17
+    RESIDUAL_LIMIT = 1 << 18
+    INTERVENTION = 1 << 19
+    OPERATOR = 1 << 20
+    RAMP = 1 << 21
 
     @property
     def words(self) -> str:
         """The reasons in words, e.g. "stale_state, estop"."""
         return ", ".join(r.name.lower() for r in Reason if r & self)
+
+
+class HoldRequest(enum.IntEnum):
+    """What a node asks of the safety filter (`Hold.REQUEST_*`)."""
+
+    RELEASE = 0
+    HOLD = 1
+    FAULT = 2
 
 
 class LearnerPhase(enum.IntEnum):
@@ -114,6 +134,7 @@ class Action:
     actor_version: int = 0
     mode: Mode = Mode.BASE
     source_id: str = ""
+    tainted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +178,8 @@ class Segment:
 
     states (K+1, S) raw, bases (K+1, A), phases (K+1,), actions (K, A) as executed, all float32 in
     joint units; rewards (K,). `terminal`: the last observation ends bootstrapping (success or
-    failure); otherwise (timeout, gap) the return is bootstrapped from it.
+    failure); otherwise (timeout, gap) the return is bootstrapped from it. interventions: bool (K,),
+    steps in which a human drove; none where it is not given.
     """
 
     episode_id: int
@@ -168,6 +190,31 @@ class Segment:
     rewards: Float32
     terminal: bool
     images: tuple[NDArray[np.uint8], ...] = ()  # one (K+1, H, W, 3) per camera
+    interventions: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if self.interventions is None:
+            object.__setattr__(self, "interventions", np.zeros(len(self.actions), bool))
 
     def __len__(self) -> int:
         return len(self.actions)
+
+    def intervention_stretches(self) -> "tuple[Segment, ...]":
+        """The stretches a human drove, each a segment of its own."""
+        edges = np.flatnonzero(np.diff(self.interventions, prepend=False, append=False))
+        return tuple(self._part(int(a), int(b)) for a, b in edges.reshape(-1, 2))
+
+    def _part(self, first: int, last: int) -> "Segment":
+        """Steps `first` to `last` - 1."""
+        rows, steps = slice(first, last + 1), slice(first, last)
+        return Segment(
+            episode_id=self.episode_id,
+            states=self.states[rows],
+            bases=self.bases[rows],
+            phases=self.phases[rows],
+            actions=self.actions[steps],
+            rewards=self.rewards[steps],
+            terminal=self.terminal and last == len(self),
+            images=tuple(camera[rows] for camera in self.images),
+            interventions=self.interventions[steps],
+        )

@@ -7,7 +7,8 @@ from typing import Any
 
 from resfit_ros.core.learning_config import BCConfig
 from resfit_ros.core.normalize import Normaliser
-from resfit_ros.core.parameters import TOPIC, LearnerParameters
+from resfit_ros.core.parameter_groups import TOPIC
+from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.types import Segment
 from resfit_ros.data.demonstrations import labelled, successful_segments
 from resfit_ros.policies.identity import controller_record, keep_record, policy_record

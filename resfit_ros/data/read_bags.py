@@ -1,14 +1,18 @@
 """Bag files to the same values the live topics give, and on to learning data."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
@@ -23,6 +27,8 @@ from resfit_ros.core.types import (
     SafetyState,
 )
 from resfit_ros.data.interfaces import type_name, typestore
+from resfit_ros.data.mcap_scan import DamagedBag, Scan, is_plain
+from resfit_ros.data.recorded_end import recorded_end
 
 StepMessage = Observation | Action | Executed | EpisodeEnded
 EVENT_ENDED = 1
@@ -56,6 +62,7 @@ def _action(m) -> Action:
         actor_version=m.actor_version,
         mode=Mode(m.mode),
         source_id=m.source_id,
+        tainted=getattr(m, "tainted", False),  # older releases wrote none
     )
 
 
@@ -84,6 +91,7 @@ DAMAGE = (
     AnyReaderError,
     ReaderError,
     SerdeError,
+    TypesysError,
     OSError,
     EOFError,
     ValueError,
@@ -117,37 +125,81 @@ def bag_paths(directory: Path) -> list[Path]:
 def read_messages(path: Path) -> Iterator[StepMessage]:
     """The step messages of one bag, in recorded order.
 
-    Raises DataError when it is not a bag, or holds none of our topics.
+    Raises DamagedBag where it is damaged, after all messages before that; DataError when it holds none
+    of our topics.
     """
+    files = list(path.glob("*.mcap"))
+    plain = len(files) == 1 and is_plain(files[0])
     try:
-        with AnyReader([path], default_typestore=typestore()) as reader:
-            ours: list[Connection] = [c for c in reader.connections if c.msgtype in DECODERS]
-            missing = set(DECODERS) - {c.msgtype for c in ours}
-            if missing:
-                raise DataError(
-                    f"{path}: has no topic of type {', '.join(sorted(missing))}; "
-                    "record it with the recorder node"
-                )
-            for connection, _, raw in reader.messages(connections=ours):
-                value = DECODERS[connection.msgtype](reader.deserialize(raw, connection.msgtype))
-                if value is not None:
-                    yield value
+        for kind, message in _recorded(files[0]) if plain else _foreign(path):
+            value = DECODERS[kind](message)
+            if value is not None:
+                yield value
     except DAMAGE as error:
-        raise DataError(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
+        raise DamagedBag(f"{path}: cannot be read as a bag ({type(error).__name__}: {error})") from error
+
+
+def _recorded(file: Path) -> Iterator[tuple[str, Any]]:
+    """(type name, message) of a bag that our recorder wrote."""
+    scan = Scan(file)
+    for kind, raw in scan:
+        if kind in DECODERS:
+            yield kind, _types(scan.definitions).deserialize_cdr(raw, kind)
+    _require_types(file.parent, {name for name, _ in scan.definitions})
+
+
+@lru_cache(maxsize=8)
+def _types(definitions: tuple[tuple[str, str], ...]) -> Typestore:
+    """Message types as they were when the bag was recorded."""
+    store, types = get_typestore(Stores.EMPTY), {}
+    for name, text in definitions:
+        types.update(get_types_from_msg(text, name))
+    store.register(types)
+    return store
+
+
+def _foreign(path: Path) -> Iterator[tuple[str, Any]]:
+    """(type name, message) of a bag that `ros2 bag record` or another program wrote."""
+    with AnyReader([path], default_typestore=typestore()) as reader:
+        ours: list[Connection] = [c for c in reader.connections if c.msgtype in DECODERS]
+        _require_types(path, {c.msgtype for c in ours})
+        for connection, _, raw in reader.messages(connections=ours):
+            yield connection.msgtype, reader.deserialize(raw, connection.msgtype)
+
+
+def _require_types(path: Path, found: set[str]) -> None:
+    missing = set(DECODERS) - found
+    if missing:
+        raise DataError(
+            f"{path}: has no topic of type {', '.join(sorted(missing))}; record it with the recorder node"
+        )
 
 
 def read_episodes(
-    paths: Sequence[Path], joint_count: int, state_dim: int | None = None
+    paths: Sequence[Path],
+    joint_count: int,
+    state_dim: int | None = None,
+    on_damage: Callable[[str], None] | None = None,
 ) -> Iterator[AssembledEpisode]:
     """Every episode of the bags, through the assembler that the learner uses live.
 
-    Raises DataError when a bag is of another robot.
+    on_damage: takes what is wrong with a damaged bag, whose steps before the damage are then used; without
+    it, DamagedBag is raised. Raises DataError when a bag is of another robot.
     """
     for path in paths:
         assembler = TransitionAssembler(joint_count)
-        for message in read_messages(path):
-            _check(path, message, joint_count, state_dim)
-            yield from assembler.add(message)
+        newest: Observation | None = None
+        try:
+            for message in read_messages(path):
+                _check(path, message, joint_count, state_dim)
+                newest = message if isinstance(message, Observation) else newest
+                yield from assembler.add(message)
+        except DamagedBag as error:
+            if on_damage is None:
+                raise
+            on_damage(str(error))
+            if newest is not None:
+                yield from assembler.add(recorded_end(path, newest))
         yield from assembler.flush()
 
 

@@ -1,6 +1,7 @@
 """The actor that is acting, and whether it belongs to this robot and to the base policy at hand."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +50,12 @@ class ActorSlot:
     def receive(self, received: ReceivedActor) -> None:
         """Takes an actor the learner sent.
 
-        Raises ResfitError when it is damaged, or for other joints, another scaling or another base
+        Raises ResfitError when it or its schedule is damaged, or for other joints, another scaling or another base
         policy than the one at hand; the old actor then stays.
         """
         if self._base_policy and received.base_policy_sha256 not in ("", self._base_policy):
             raise MismatchError(_other_base("actor weights were", received.base_policy_sha256, self._base_policy))
+        _require_usable(received.schedule)
         normaliser = self._normaliser_of(received)
         actor = load_actor(received.data, received.sha256, normaliser, self._feature_extractor)
         self._put(actor, normaliser, received.schedule, received.base_policy_sha256)
@@ -101,6 +103,13 @@ class ActorSlot:
     def usable(self) -> bool:
         """Whether there is an actor that may act."""
         return self.actor is not None and not self.problem
+
+
+def _require_usable(schedule: ActingSchedule) -> None:
+    for name in ("residual_scale", "exploration_std"):
+        value = getattr(schedule, name)
+        if not (math.isfinite(value) and value >= 0.0):
+            raise DataError(f"actor weights: their {name} is {value}, expected a number of at least 0")
 
 
 def _other_base(who: str, theirs: str, ours: str) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from resfit_ros.learning.weights import ACTOR, ActorPolicy, load_actor, pack
 STATE, MANIFEST = "training.safetensors", "checkpoint.json"
 HASHES = "SHA256SUMS"  # of the three files above, as `sha256sum --check` reads it
 KEPT = 3
+ASIDE = ".replaced"  # ends the name of a checkpoint while one of the same name takes its place
 MODULES = ("actor", "average_actor", "critic", "target_critic")
 OPTIMISERS = ("actor_optimiser", "critic_optimiser")
 # What every manifest holds; older releases wrote less.
@@ -106,21 +108,37 @@ def save_checkpoint(directory: Path, trainer: Trainer, about: dict[str, Any]) ->
     }
     files[HASHES] = _hash_list(files)
     try:
-        for left_over in directory.glob(".step-*.partial"):  # of a killed or failed save
+        for left_over in directory.glob(".step-*.partial"):  # of a killed save
             _remove(left_over)
-        scratch.mkdir(parents=True, exist_ok=True)
+        scratch.mkdir(parents=True)
         for file_name, data in files.items():
             _write_synced(scratch / file_name, data)
         _sync_directory(scratch)
-        if final.exists():
-            _remove(final)
-        scratch.rename(final)
-        _sync_directory(directory)
+        _put_in_place(scratch, final)
         for old in checkpoints(directory)[KEPT:]:
             _remove(old)
     except OSError as error:
+        with suppress(OSError):  # what was begun must not keep the disk full
+            _remove(scratch)
         raise DataError(f"{final}: checkpoint not written ({error}); free some disk space") from error
     return final
+
+
+def _put_in_place(scratch: Path, final: Path) -> None:
+    """Gives it its name. One of that name is put aside until then: killed in between, it still counts."""
+    aside = _aside(final)
+    if final.exists():
+        if aside.exists():
+            _remove(aside)
+        final.rename(aside)
+    scratch.rename(final)
+    _sync_directory(final.parent)
+    if aside.exists():
+        _remove(aside)
+
+
+def _aside(final: Path) -> Path:
+    return final.with_name(f".{final.name}{ASIDE}")
 
 
 def _remove(directory: Path) -> None:
@@ -130,8 +148,13 @@ def _remove(directory: Path) -> None:
 
 
 def checkpoints(directory: Path) -> list[Path]:
-    """Finished checkpoints, newest first."""
-    return sorted(directory.glob("step-*"), reverse=True) if directory.is_dir() else []
+    """Finished checkpoints, newest first; one that a killed save had put aside counts as well."""
+    if not directory.is_dir():
+        return []
+    finals = {p.name: p for p in directory.glob("step-*")}
+    for path in directory.glob(f".step-*{ASIDE}"):
+        finals.setdefault(path.name[1 : -len(ASIDE)], path)
+    return [finals[name] for name in sorted(finals, reverse=True)]
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -58,7 +58,7 @@ class Trainer:
             self.agent.average_actor.load_state_dict(self.agent.actor.state_dict())
         self.online, self.demonstrations = self._new_buffer(shape), self._new_buffer(shape)
         self.rng = np.random.default_rng(config.seed)
-        self.env_steps = 0
+        self.env_steps = self.intervention_steps = 0
         self.calibration = ReturnCalibration(config.discount, self.q_values)
         self.averages: dict[str, float] = {}  # of the scalars of updates
         self._dead: dict[str, float] = {}
@@ -81,6 +81,10 @@ class Trainer:
             self._calibrated = self.calibration.metrics()
         self.online.add(segment, self._features(segment))
         self.env_steps += len(segment)
+        self.intervention_steps += int(segment.interventions.sum())
+        # Without demonstrations, a few steps would make up half of every batch.
+        if self.config.interventions_as_demonstrations and len(self.demonstrations):
+            self.add_demonstrations(segment.intervention_stretches())
 
     def add_demonstrations(self, segments: Iterable[Segment]) -> None:
         """Adds demonstrations whose bases were computed by the base policy."""

@@ -21,6 +21,18 @@ from resfit_ros.learning.hashes import sha256
 from resfit_ros.learning.networks import ObservationShape, ResidualActor
 
 ACTOR = "actor.safetensors"  # inside a checkpoint
+# What rebuilding a network raises when its file was made by something else.
+UNFIT = (
+    SafetensorError,
+    struct.error,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 def pack(actor: ResidualActor) -> bytes:
@@ -126,7 +138,7 @@ def load_actor(
         actor = ResidualActor(shape, config)
         actor.load_state_dict(weights)
         actor.eval().requires_grad_(False)
-    except (SafetensorError, struct.error, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except UNFIT as error:
         raise DataError(f"actor weights do not fit this robot and policy: {_brief(error)}") from None
     except ResfitError as error:
         raise DataError(f"actor weights: {error}") from None

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from resfit_ros.learning.weights import pack
 
 SUCCESS_WINDOW = 50  # episodes the running success rate is taken over
 RATE_WINDOW_S = 5.0
+RETRY_S = 5.0  # between attempts at the last checkpoint of a run, e.g. on a full disk
 
 
 def _mean(outcomes: Iterable[bool]) -> float:
@@ -48,6 +50,7 @@ class Progress:
     actor_updates: int
     owed_updates: int
     steps_lost: int
+    intervention_steps: int
     success_rate: float
     updates_per_s: float
     metrics: dict[str, float]
@@ -150,6 +153,7 @@ class LearnerWorker:
             actor_updates=t.agent.actor_updates,
             owed_updates=t.owed_updates,
             steps_lost=self._steps_lost,
+            intervention_steps=t.intervention_steps,
             success_rate=success_rate,
             updates_per_s=self._updates_per_s(),
             metrics=t.metrics
@@ -172,19 +176,21 @@ class LearnerWorker:
             self.failure = error
 
     def _work(self) -> None:
-        saved_at = time.monotonic()
+        saved_at, retry_at = time.monotonic(), -math.inf
         while True:
+            stopping = self._stop  # asked for during this round, it is for the next one: a save belongs to it
             worked = self._one_round()
             now = time.monotonic()
-            done = self.trainer.phase is LearnerPhase.DONE and not self._finished
-            if self._save_asked or self._stop or done or (worked and now - saved_at > self._every_s):
+            done = self.trainer.phase is LearnerPhase.DONE and not self._finished and now >= retry_at
+            if self._save_asked or stopping or done or (worked and now - saved_at > self._every_s):
                 self._save_asked, saved_at = False, now
                 self._save()
                 self._finished = self._finished or (done and self.problem is None)
+                retry_at = now + RETRY_S if self.problem else -math.inf
             with self._wake:
-                if self._stop:
+                if stopping:
                     return
-                if not worked and not self._inbox and not self._save_asked:
+                if not (worked or self._inbox or self._save_asked or self._stop):
                     self._wake.wait(timeout=0.2)
 
     def _one_round(self) -> bool:

@@ -34,6 +34,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         self._complete_since_ns: int | None = None
         self._wanted = p.auto_start  # an episode should be started as soon as possible
         self._wanted_seed: int | None = None
+        self._reset_waits = False  # asked for by service, not begun yet
         self._reset_began_ns = self._not_before_ns = 0
         self._answer = None  # of the reset under way
         self._safety: int | None = None
@@ -90,6 +91,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         seed = self._seed_of_next() if self._wanted_seed is None else self._wanted_seed
         self._machine.request_start(seed)
         self._wanted, self._wanted_seed = self.params.auto_start, None
+        self._reset_waits = False
         self._reset_began_ns = self.now_ns()
         request = ResetScene.Request(seed=seed) if self.params.seeded_reset else Trigger.Request()
         self._answer = self._reset.call_async(request)
@@ -195,8 +197,11 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         if self._machine.state is EpisodeState.RESETTING:
             response.message = "refused: a reset is already under way; wait for it to finish"
             return response
+        if self._reset_waits:
+            response.message = f"refused: a reset is already waiting: {self._obstacle() or 'it begins now'}"
+            return response
         aborted = self._machine.abort("reset service")
-        self._wanted = True
+        self._wanted = self._reset_waits = True
         if aborted is not None:
             self._finish(aborted)
         else:

@@ -1,6 +1,5 @@
 """Learns the residual from the message stream and sends actor weights to the robot."""
 
-import dataclasses
 import json
 import threading
 from collections.abc import Sequence
@@ -12,15 +11,16 @@ from std_srvs.srv import SetBool, Trigger
 
 from resfit_ros.core.errors import ConfigError, ResfitError
 from resfit_ros.core.parameters import LearnerParameters
-from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS, LEARNING_LOG, TENSORBOARD
-from resfit_ros.core.transitions import TransitionAssembler
+from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS
+from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase
 from resfit_ros.data.base_of_run import prepare
-from resfit_ros.data.read_bags import bag_paths, read_episodes
+from resfit_ros.data.run_bags import RunBags
 from resfit_ros.learning.advice import Advice
 from resfit_ros.learning.checkpoint import restore_newest
 from resfit_ros.learning.hardware import keep_freed_memory
 from resfit_ros.learning.hashes import sha256
+from resfit_ros.learning.log import LearningLog
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.learning.worker import LearnerWorker, Progress, PublishedActor
 from resfit_ros.msg import Action, ActorWeights, Episode, ExecutedAction, LearnerStatus, Observation
@@ -35,8 +35,9 @@ from resfit_ros.ros.node import ERROR, OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 
 STATUS_PERIOD_S = 0.05
-TENSORBOARD_PERIOD_S = 1.0
-LOST_AFTER_NS = 1_000_000_000  # an ended episode is taken as it is when nothing came for so long
+LOG_PERIOD_S = 1.0
+# When nothing came for so long, an ended episode is taken as it is; longer than the recorder takes to close.
+LOST_AFTER_NS = 1_000_000_000
 # Fields of LearnerStatus that the trainer's figures of the same name fill.
 SCALARS = (
     "critic_loss",
@@ -74,6 +75,7 @@ class Learner(ResfitNode[LearnerParameters]):
         if p.device != "cpu" and not torch.cuda.is_available():
             raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
         self._run_dir = Path(p.run_dir)
+        self._damaged_bags = 0
         self._base = prepare(p)
         base = self._base
         self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
@@ -81,6 +83,9 @@ class Learner(ResfitNode[LearnerParameters]):
         about = {"base_policy": base.record, "joint_names": list(p.joint_names)}
         self._worker = LearnerWorker(
             self._trainer, self._run_dir / CHECKPOINTS, about, p.checkpoint_every_s, self._keep_actor
+        )
+        self._bags = RunBags(
+            self._run_dir / FINETUNE_BAGS, len(p.joint_names), p.layout.size, self._on_damaged_bag
         )
         self._resume()
         self._assembler = TransitionAssembler(len(p.joint_names))
@@ -93,12 +98,12 @@ class Learner(ResfitNode[LearnerParameters]):
         self._subscribe()
         self.create_service(SetBool, "learner/pause", self._on_pause)
         self.create_service(Trigger, "learner/save", self._on_save)
-        self._board = self._make_board()
+        self._log = LearningLog(self._run_dir)
         self._warned: list[str] = []
         self._warnings: tuple[str, ...] = ()
         self._version = 0
         self.every(STATUS_PERIOD_S, self._publish)
-        self.every(TENSORBOARD_PERIOD_S, self._log)
+        self.every(LOG_PERIOD_S, lambda: self._log.write(self._worker.progress(), self._warnings))
         self._worker.start()
 
     def _subscribe(self) -> None:
@@ -110,25 +115,19 @@ class Learner(ResfitNode[LearnerParameters]):
         ):
             self.hear(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
 
-    def _make_board(self):
-        from torch.utils.tensorboard import SummaryWriter
-
-        return SummaryWriter(str(self._run_dir / TENSORBOARD))
-
     def _resume(self) -> None:
         """After a crash or a stop: newest valid checkpoint, replay rebuilt from the run's bags."""
         path, problems = restore_newest(self._run_dir / CHECKPOINTS, self._trainer)
         for problem in problems:
             self.get_logger().warning(f"checkpoint passed over: {problem}")
-        bags = self._run_dir / FINETUNE_BAGS
-        if not bags.is_dir() or not any(bags.glob("*/metadata.yaml")):
-            return
-        p = self.params
-        for episode in read_episodes(bag_paths(bags), len(p.joint_names), p.layout.size):
+        for episode in self._bags.all():
             self._worker.take_in(episode)
-        self.get_logger().info(
-            f"resumed at {self._trainer.env_steps} steps from {path or 'bags alone'}"
-        )
+        if path or self._trainer.env_steps:
+            self.get_logger().info(f"resumed at {self._trainer.env_steps} steps from {path or 'bags alone'}")
+
+    def _on_damaged_bag(self, problem: str) -> None:
+        self._damaged_bags += 1
+        self.get_logger().warning(f"only the steps before the damage are used: {problem}")
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
@@ -139,7 +138,9 @@ class Learner(ResfitNode[LearnerParameters]):
             "owed updates": now.owed_updates,
             "updates per s": f"{now.updates_per_s:.0f}",
             "steps lost": now.steps_lost,
+            "intervention steps": now.intervention_steps,
             "duplicate messages": self._assembler.duplicates,
+            "damaged bags": self._damaged_bags,
             "warnings": "; ".join(self._warnings) or "none",
             "last checkpoint": self._worker.last_checkpoint or "none",
         }
@@ -147,13 +148,20 @@ class Learner(ResfitNode[LearnerParameters]):
     def _on_step(self, value) -> None:
         if isinstance(value, EpisodeEnded) or hasattr(value, "step"):
             self._last_message_ns = self.now_ns()
-            for episode in self._assembler.add(value):
+            self._take(self._assembler.add(value))
+
+    def _take(self, episodes: Sequence[AssembledEpisode]) -> None:
+        for heard in episodes:
+            for episode in self._bags.completed(heard):
                 self._worker.add(episode)
 
     def _give_up_on_lost_steps(self) -> None:
-        # Steps of before this node was up never come: the next episode must not wait for them.
+        # Steps of before this node was up never come: they are in the bag, if anywhere. Neither they nor an
+        # end that nobody heard may keep the next episode waiting.
         if self.now_ns() - self._last_message_ns > LOST_AFTER_NS:
-            for episode in self._assembler.flush():
+            self._last_message_ns = self.now_ns()
+            self._take(self._assembler.flush())
+            for episode in self._bags.missed():
                 self._worker.add(episode)
 
     def _keep_actor(self, actor: PublishedActor) -> None:
@@ -172,8 +180,9 @@ class Learner(ResfitNode[LearnerParameters]):
         progress = self._worker.progress()
         self._keep_warnings(progress.warnings)
         self._status.publish(self._status_message(progress))
-        if self._worker.problem:
-            self.report(ERROR, self._worker.problem)
+        problem = self._worker.problem or self._log.problem
+        if problem:
+            self.report(ERROR, problem)
         elif self._warnings:
             self.report(WARN, next(iter(self._warnings)))
         elif progress.steps_lost:
@@ -226,25 +235,11 @@ class Learner(ResfitNode[LearnerParameters]):
             actor_version=self._version,
             success_rate=now.success_rate,
             updates_per_s=now.updates_per_s,
+            intervention_steps=now.intervention_steps,
             dead_share=max(dead, default=nan),
             warnings=list(self._warnings),
             **scalars,
         )
-
-    def _log(self) -> None:
-        now = self._worker.progress()
-        scalars = dataclasses.asdict(now) | now.metrics
-        for name, value in scalars.items():
-            if isinstance(value, int | float) and value == value:
-                self._board.add_scalar(f"learner/{name}", value, now.env_steps)
-        # A plain file beside TensorBoard's, for plots without its reader.
-        line = {k: v for k, v in scalars.items() if k not in ("metrics", "phase")}
-        line["warnings"] = list(self._warnings)
-        try:
-            with (self._run_dir / LEARNING_LOG).open("a") as file:
-                file.write(json.dumps(line) + "\n")
-        except OSError as error:
-            self.report(ERROR, f"the learning log was not written ({error}); free some disk space")
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response):
         self._worker.pause(request.data)
@@ -260,7 +255,7 @@ class Learner(ResfitNode[LearnerParameters]):
     def shutdown(self) -> None:
         """Stops training after a last checkpoint."""
         self._worker.stop()
-        self._board.close()
+        self._log.close()
 
 
 def main(args: list[str] | None = None) -> int:

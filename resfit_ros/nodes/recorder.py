@@ -38,6 +38,7 @@ class Recorder(ResfitNode[RecorderParameters]):
         except OSError as error:
             raise ConfigError(f"bag_dir {self._directory}: cannot be made ({error})") from None
         self._open: dict[int, _Open] = {}
+        self._lost: set[int] = set()  # episodes whose bag could not be written
         self._closed_up_to = 0
         self._written = self._successes = self._late = 0
         self._final_id: int | None = None  # the episode that brought the last success asked for
@@ -50,11 +51,18 @@ class Recorder(ResfitNode[RecorderParameters]):
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
-        return {"bags": self._written, "successes": self._successes, "late messages": self._late}
+        return {
+            "bags": self._written,
+            "successes": self._successes,
+            "episodes not recorded": len(self._lost),
+            "late messages": self._late,
+        }
 
     def _on_raw(self, topic: str, raw: bytes) -> None:
         raw = bytes(raw)
         episode_id = peek_episode_id(raw)
+        if episode_id in self._lost:
+            return
         if episode_id <= self._closed_up_to and episode_id not in self._open:
             self._late += 1
             return
@@ -66,8 +74,8 @@ class Recorder(ResfitNode[RecorderParameters]):
                 self._open[episode_id] = _Open(bag)
             entry = self._open[episode_id]
             entry.bag.write(topic, self.stamp_ns(), raw)
-        except (DataError, OSError) as error:
-            self.report(ERROR, f"episode {episode_id} is not recorded: {error}")
+        except DataError as error:
+            self._lose(episode_id, error)
             return
         if topic == "episode":
             event = episode_from_msg(deserialize_message(raw, msg.Episode))
@@ -76,6 +84,12 @@ class Recorder(ResfitNode[RecorderParameters]):
                 self._successes += event.outcome is Outcome.SUCCESS
                 if 0 < self.params.successes <= self._successes and self._final_id is None:
                     self._final_id = episode_id
+
+    def _lose(self, episode_id: int, error: DataError) -> None:
+        # A bag with a hole would be worse than none, and a new one for each message still worse.
+        self._open.pop(episode_id, None)
+        self._lost.add(episode_id)
+        self.report(ERROR, f"episode {episode_id} is not recorded: {error}")
 
     def _close_due(self) -> None:
         for episode_id in sorted(self._open):
@@ -95,8 +109,8 @@ class Recorder(ResfitNode[RecorderParameters]):
             about |= {"steps": str(ended.steps), "scene_seed": str(ended.scene_seed)}
         try:
             entry.bag.close(about)
-        except OSError as error:
-            self.report(ERROR, f"episode {episode_id} was not written to the end: {error}")
+        except DataError as error:
+            self._lose(episode_id, error)
             return
         self._written += 1
         self.report(OK, f"recording to {self._directory}")

@@ -3,15 +3,18 @@
 from pathlib import Path
 
 from rclpy.parameter import Parameter
+from std_msgs.msg import Header, UInt64MultiArray
 from std_srvs.srv import SetBool
 
 from resfit_ros.core.acting import ActingSchedule, base_action, residual_action
 from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict
 from resfit_ros.core.command_path import CommandFollower
 from resfit_ros.core.errors import ResfitError
-from resfit_ros.core.parameters import BASE_COMMAND, TOPIC, ResidualParameters
-from resfit_ros.core.residual import CorrelatedNoise
-from resfit_ros.core.types import Action, Float32, Observation
+from resfit_ros.core.intervention import Intervention, intervention_action
+from resfit_ros.core.parameter_groups import BASE_ALIVE, BASE_COMMAND, TELEOP_COMMAND, TOPIC
+from resfit_ros.core.parameters import HOLD, ResidualParameters
+from resfit_ros.core.residual import CorrelatedNoise, ResidualFade
+from resfit_ros.core.types import Action, Float32, HoldRequest, Observation, Reason
 from resfit_ros.learning.actor_slot import ActorSlot, ReceivedActor
 from resfit_ros.msg import Action as ActionMsg
 from resfit_ros.msg import ActionChunk as ActionChunkMsg
@@ -24,10 +27,19 @@ from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import LATCHED, ROBOT, STEPS
 
 
+# Chunks that are refused, and what the safety filter hears of it: nothing where waiting is enough.
+UNFIT = {
+    ChunkVerdict.NON_FINITE: Reason.NON_FINITE,
+    ChunkVerdict.WRONG_SIZE: Reason.WRONG_SIZE,
+    ChunkVerdict.SHORT: Reason.NONE,
+}
+
+
 class ResidualNode(ResfitNode[ResidualParameters]):
     """One action per observation: base action of the step plus residual.
 
-    Lockstep: waits for the chunk a step should use. Realtime: uses the newest chunk, or the command of
+    While a human drives (realtime), the action is the human's target, and the base action is kept
+    beside it. Lockstep: waits for the chunk a step should use. Realtime: uses the newest chunk, or the command of
     an existing controller, and publishes nothing where neither covers the step (the safety filter then
     holds).
     """
@@ -41,13 +53,18 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._parser = CommandParser(p.joint_names)
         self._noise = CorrelatedNoise(len(p.joint_names), p.exploration_correlation)
         self._actor = ActorSlot(p.joint_names, p.feature_extractor)
+        self._intervention = Intervention(round(p.teleop_timeout_s * 1e9) if p.teleop else 0)
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None
         self._next: ObservationMsg | None = None  # lockstep: of an episode that begins too early
-        self._rejected_weights = self._rejected_commands = 0
+        self._rejected_weights = self._rejected_commands = self._rejected_teleop = 0
+        self._interventions = self._hand_backs = self._before_hand_back = 0
         self._actions = self._without_base = self._late = 0
         self._observed_ns = 0  # when the newest step was first observed
+        self._alive_ns: int | None = None  # when the base policy was last heard
+        self._fade = ResidualFade(p.fade_s, p.control_period_ns * 1e-9)
+        self.may_hold()
         if p.actor_path:
             self._load_actor(Path(p.actor_path))
         self._publisher = self.create_publisher(ActionMsg, "action", STEPS)
@@ -57,6 +74,11 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             self.hear(MESSAGE_TYPES[p.base_command_type], BASE_COMMAND, self._on_command, ROBOT)
         else:
             self.hear(ActionChunkMsg, "action_chunk", self._on_chunk, STEPS)
+            self._flushes = self.create_publisher(UInt64MultiArray, "flush_chunks", STEPS)
+            self.create_subscription(Header, BASE_ALIVE, self._on_alive, STEPS)
+        if p.teleop:
+            kind = MESSAGE_TYPES[p.teleop_command_type]
+            self.create_subscription(kind, TELEOP_COMMAND, self._on_teleop, ROBOT)
         if not p.actor_path:
             self.create_subscription(ActorWeights, "actor_weights", self._on_weights, LATCHED)
         self.create_service(SetBool, "enable_residual", self._on_enable)
@@ -76,9 +98,14 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             "residual enabled": self.params.enabled,
             "actor version": self._actor.schedule.version,
             "rejected weights": self._rejected_weights,
+            "residuals that were not finite": self._fade.failures,
             "rejected controller commands": self._rejected_commands,
             "actions later than a control period": self._late,
             "steps without a base action": self._without_base,
+            "intervention steps": self._interventions,
+            "hand-backs": self._hand_backs,
+            "chunks of before a hand-back": self._before_hand_back,
+            "rejected teleop commands": self._rejected_teleop,
         } | dropped
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
@@ -114,14 +141,37 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             self._episode_id = episode_id
             self._chunks.reset(episode_id)
             self._noise.reset(self.params.seed, episode_id)
+            self._intervention.begin_episode()
+            self._fade.begin_episode()
             self._last = self._pending = None
 
+    def _on_alive(self, message: Header) -> None:
+        self._alive_ns = self.now_ns()
+        if self._pending is not None and not self.params.lockstep:
+            self._try_to_act(self._pending)
+
+    def _base_is_lost(self) -> bool:
+        """Realtime: a base policy that died takes its chunk with it after a while."""
+        if self._from_topic or self.params.lockstep:
+            return False
+        silent_s = float("inf") if self._alive_ns is None else (self.now_ns() - self._alive_ns) * 1e-9
+        return silent_s > self.params.base_alive_timeout_s
+
     def _on_chunk(self, message: ActionChunkMsg) -> None:
+        if not self.trusts(message, "base_policy"):
+            return
         self._begin(message.episode_id)
         step = self._last.step + 1 if self._last is not None else 0
+        self._watch_hand_back(step)
+        if message.episode_id == self._episode_id and not self._intervention.accepts(message.step):
+            self._before_hand_back += 1
+            return
         verdict = self._chunks.add(chunk_from_msg(message), step)
-        if verdict in (ChunkVerdict.NON_FINITE, ChunkVerdict.WRONG_SIZE, ChunkVerdict.SHORT):
-            self.report(WARN, f"chunk of '{message.source_id}' rejected: {verdict.value}")
+        if verdict in UNFIT:
+            why = f"chunk of '{message.source_id}' rejected: {verdict.value}"
+            self.report(WARN, why)
+            if UNFIT[verdict]:
+                self.ask_to_hold(HoldRequest.FAULT, UNFIT[verdict], why)
             return
         if verdict is ChunkVerdict.ACCEPTED:
             self._actor.see_base_policy(message.policy_sha256)
@@ -141,7 +191,29 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if self._pending is not None:
             self._try_to_act(self._pending)
 
+    def _on_teleop(self, message) -> None:
+        try:
+            self._intervention.receive(self._parser.path(message), self.now_ns())
+        except ResfitError as error:
+            self._rejected_teleop += 1
+            self.report(WARN, f"teleop command rejected: {error}")
+
+    def _watch_hand_back(self, step: int) -> None:
+        """Where `step`, the next to be decided, is the first after an intervention: asks for a new chunk."""
+        if self._intervention.handed_back(step, self.now_ns()):
+            self._hand_backs += 1
+            self._chunks.reset(self._episode_id)
+            self._ask_for_fresh_chunk()
+
+    def _ask_for_fresh_chunk(self) -> None:
+        if not self._from_topic:
+            self._flushes.publish(
+                UInt64MultiArray(data=[self._episode_id, self._intervention.first_chunk_step])
+            )
+
     def _on_observation(self, message: ObservationMsg) -> None:
+        if not self.trusts(message, "aggregator"):
+            return
         waits = self.params.lockstep and self._pending is not None
         if waits and message.episode_id > self._pending.episode_id:
             # The chunk for the observation that ended the episode is still on its way, and without
@@ -160,6 +232,8 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if self._pending is None or self._pending.step != message.step:
             self._observed_ns = self.now_ns()
         elif not self.params.lockstep:
+            if self._intervention.first_chunk_step:
+                self._ask_for_fresh_chunk()  # base_policy may have been restarted since
             self.report(WARN, f"step {message.step} waits for its base action; {self._who_to_ask()}")
         self._try_to_act(observation_from_msg(message))
 
@@ -167,7 +241,10 @@ class ResidualNode(ResfitNode[ResidualParameters]):
 
     def _try_to_act(self, observation: Observation) -> None:
         self._pending = observation
+        self._watch_hand_back(observation.step)
         if self.params.lockstep and not self._chunks.is_fresh(observation.step):
+            return
+        if self._base_is_lost():
             return
         base = self._commanded() if self._from_topic else self._chunks.action(observation.step)
         if base is None:
@@ -185,6 +262,8 @@ class ResidualNode(ResfitNode[ResidualParameters]):
     def _who_to_ask(self) -> str:
         if self._from_topic:
             return "is the base controller running, and its topic remapped to base_command?"
+        if self._base_is_lost():
+            return "base_policy is not heard: is it running, and what does it report?"
         return "see what base_policy reports"
 
     def _commanded(self) -> tuple[Float32, float] | None:
@@ -196,6 +275,10 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         return target.astype("float32"), 0.0
 
     def _act(self, observation: Observation, base: Float32, phase: float) -> Action:
+        if self._intervention.driving:
+            self._interventions += 1
+            target = self._intervention.target(self.now_ns() + self.params.control_period_ns)
+            return intervention_action(observation, base, phase, target, self.source_id)
         alone = base_action(observation, base, phase, self.source_id)
         slot = self._actor
         if not self.params.enabled or not slot.usable:
@@ -204,8 +287,15 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         noise = self._noise.sample() if self.params.explore else None
         action = residual_action(alone, proposal, noise, slot.schedule, slot.normaliser)
         if action is None:
-            self.report(WARN, "residual is not finite; base action alone")
-        return action or alone
+            return self._without_residual(alone)
+        self._fade.keep(action)
+        return action
+
+    def _without_residual(self, alone: Action) -> Action:
+        self.report(WARN, "the residual is not finite; the last good one is faded out")
+        if self.params.bad_residual == HOLD:
+            self.ask_to_hold(HoldRequest.FAULT, Reason.NON_FINITE, "the residual is not finite")
+        return self._fade.without(alone)
 
 
 def main(args: list[str] | None = None) -> int:

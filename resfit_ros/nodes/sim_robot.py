@@ -106,7 +106,7 @@ class SimRobot(ResfitNode[SimRobotParameters]):
         silence_s = (self.now_ns() - self._last_command_ns) * 1e-9
         if silence_s > self.params.command_timeout_s:
             self._target = self.sim.set_point
-            self.report(OK, f"no command for {self.params.command_timeout_s:g} s: standing still")
+            self.report(WARN, f"no command for {self.params.command_timeout_s:g} s: standing still")
         self._advance(self._target, self._tick_s)
 
     def _advance(self, target: np.ndarray, duration_s: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError, ResfitError
-from resfit_ros.core.types import ActionChunk, Float32, Observation
+from resfit_ros.core.types import ActionChunk, Float32, Observation, Reason
 from resfit_ros.policies.protocol import BasePolicy, History, close_policy, history_of
 
 Earlier = tuple[Observation, ...]
@@ -26,7 +26,7 @@ class ServerStatus:
     problem: str
     chunks: int
     failures: int
-    discarded: int  # answers for an episode that is over
+    discarded: int  # answers for an episode that is over, or from before a flush
     skipped: int  # observations for which there was no time
     last_inference_s: float
 
@@ -37,6 +37,12 @@ class ChunkServer:
     load: gives the policy, or raises; it is tried again every `retry_s`. on_chunk: takes each chunk, in
     the server's thread. take_all: every requested observation is answered (lockstep waits for each);
     otherwise a slow policy gets the newest one only.
+
+    A flush makes chunks of earlier steps worthless: the policy forgets what it remembers and gets the
+    newest observation, or the next one, at once.
+
+    An answer that took longer than `discard_s` is thrown away (not in lockstep). on_unfit: is told, in the
+    server's thread, of a chunk that no robot may get, and why.
 
     An observation that comes again asks for an action that is missing: the newest chunk is sent once
     more where it covers that step, else the policy is asked about it.
@@ -51,19 +57,26 @@ class ChunkServer:
         take_all: bool,
         retry_s: float,
         timeout_s: float,
+        discard_s: float = float("inf"),
+        on_unfit: Callable[[Reason, str], None] = lambda reason, sentence: None,
     ) -> None:
         self._name, self._load, self._on_chunk, self._chunking = name, load, on_chunk, chunking
         self._take_all, self._retry_s, self._timeout_s = take_all, retry_s, timeout_s
+        self._discard_s, self._on_unfit = discard_s, on_unfit
         self._wake = threading.Condition()
         self._using = threading.Lock()  # the policy: one inference at a time
         self._waiting: deque[tuple[Observation, Earlier]] = deque()
         self._history: History | None = None  # known once the policy is loaded
         self._newest: tuple[int, int] | None = None  # (episode, step) last observed
+        self._seen: Observation | None = None  # the same, whole
+        self._flushed = (0, 0)  # (episode, step): of this episode, only chunks from this step on count
+        self._fresh_due = False  # the flush still waits for an observation it can be answered from
+        self._flushes = 0
         self._asked: tuple[int, int] | None = None  # waiting or being worked on
         self._busy_since: float | None = None
         self._last: ActionChunk | None = None
         self._policy: BasePolicy | None = None
-        self._policy_episode = 0
+        self._policy_since = (0, 0)  # (episode, flushes) when the policy last forgot everything
         self._problem = ""
         self._chunks = self._failures = self._discarded = self._skipped = 0
         self._inference_s = float("nan")
@@ -78,10 +91,13 @@ class ChunkServer:
         key = (observation.episode_id, observation.step)
         again: ActionChunk | None = None
         with self._wake:
-            repeated, self._newest = key == self._newest, key
+            repeated, self._newest, self._seen = key == self._newest, key, observation
             if self._history is not None:
                 self._history.see(observation)
-            if key == self._asked or not (repeated or self._chunking.is_request(observation.step)):
+            fresh = self._fresh_due and key >= self._flushed
+            self._fresh_due = self._fresh_due and not fresh
+            fresh = fresh and key[0] == self._flushed[0]
+            if key == self._asked or not (fresh or repeated or self._chunking.is_request(observation.step)):
                 return
             if repeated and self._covers(key):
                 again = self._last
@@ -89,6 +105,27 @@ class ChunkServer:
                 self._queue(observation, key)
         if again is not None:
             self._on_chunk(again)
+
+    def flush(self, episode_id: int, first_step: int) -> None:
+        """A chunk computed before `first_step` is of no use any more; a fresh one is due at once.
+
+        The policy is reset before it. Asked twice for the same step, the second time counts for nothing.
+        """
+        key = (episode_id, first_step)
+        with self._wake:
+            if key <= self._flushed or (self._newest is not None and self._newest[0] > episode_id):
+                return
+            self._flushed, self._flushes = key, self._flushes + 1
+            self._waiting = deque(w for w in self._waiting if not self._is_flushed(w[0]))
+            if self._last is not None and self._is_flushed(self._last):
+                self._last = None
+            self._fresh_due = self._newest is None or self._newest < key
+            if not self._fresh_due and self._asked != self._newest:
+                self._queue(self._seen, self._newest)
+
+    def _is_flushed(self, of: Observation | ActionChunk) -> bool:
+        episode_id, first_step = self._flushed
+        return of.episode_id == episode_id and of.step < first_step
 
     def _covers(self, key: tuple[int, int]) -> bool:
         last, (episode_id, step) = self._last, key
@@ -124,9 +161,11 @@ class ChunkServer:
             problem = self._problem
             if busy_s > self._timeout_s:
                 problem = (
-                    f"base policy '{self._name}' has not answered for {busy_s:.1f} s; an answer that comes "
-                    "after its last action was due is discarded"
+                    f"base policy '{self._name}' has not answered for {busy_s:.1f} s; an answer that takes "
+                    f"longer than {self._discard_s:g} s is thrown away"
                 )
+            if not self._thread.is_alive() and not self._stopping:
+                problem = f"base policy '{self._name}': its thread has ended; start the node again"
             return ServerStatus(
                 name=self._name,
                 loaded=self._policy is not None,
@@ -165,7 +204,7 @@ class ChunkServer:
             problem = ""
             try:
                 policy = self._load()
-            except Exception as error:  # a policy from elsewhere may raise anything
+            except (Exception, SystemExit) as error:  # a policy from elsewhere may raise anything
                 policy = None
                 problem = f"{_sentence(self._name, error, 'cannot be loaded')}; tried again every {self._retry_s:g} s"
             with self._wake:
@@ -180,12 +219,27 @@ class ChunkServer:
         return self._policy
 
     def _work_on(self, policy: BasePolicy, observation: Observation, earlier: Earlier) -> None:
-        chunk, problem = None, ""
+        chunk, problem, unfit = None, "", Reason.NONE
+        begin = time.monotonic()
         try:
             with self._using:
                 chunk = self._answer(policy, observation, earlier)
-        except Exception as error:  # a policy from elsewhere may raise anything
+        except (Exception, SystemExit) as error:  # a policy from elsewhere may raise anything
             problem = _sentence(self._name, error)
+            unfit = getattr(error, "reason", Reason.NONE)
+        took_s = time.monotonic() - begin
+        too_old = chunk is not None and took_s > self._discard_s and not self._take_all
+        if too_old:
+            problem = (
+                f"base policy '{self._name}' took {took_s:.1f} s, and what it saw is too old after "
+                f"{self._discard_s:g} s: its answer is thrown away and it is asked anew"
+            )
+        self._take_in(chunk, observation, problem, too_old)
+        if unfit:
+            self._on_unfit(unfit, problem)
+
+    def _take_in(self, chunk: ActionChunk | None, observation: Observation, problem: str, too_old: bool) -> None:
+        """Keeps and gives out a chunk that is still of use."""
         with self._wake:
             self._busy_since = None
             self._problem = problem
@@ -194,19 +248,27 @@ class ChunkServer:
                 self._asked = None  # from now on a repetition asks anew
             over = chunk is not None and self._newest is not None and chunk.episode_id < self._newest[0]
             # Lockstep still waits for the action of the observation that ended the episode.
-            if over and not self._take_all:
+            if too_old or (over and not self._take_all) or (chunk is not None and self._is_flushed(chunk)):
                 self._discarded += 1
                 return
             if chunk is not None:
                 self._last, self._inference_s = chunk, chunk.inference_time_s
                 self._chunks += 1
         if chunk is not None:
+            self._give_out(chunk)
+
+    def _give_out(self, chunk: ActionChunk) -> None:
+        try:
             self._on_chunk(chunk)
+        except Exception as error:  # whatever the caller's side raises must not end this thread
+            with self._wake:
+                self._problem = f"chunk of base policy '{self._name}' could not be sent: {error}"
 
     def _answer(self, policy: BasePolicy, observation: Observation, earlier: Earlier = ()) -> ActionChunk:
-        if observation.episode_id != self._policy_episode:
+        since = (observation.episode_id, self._flushes)
+        if since != self._policy_since:
             policy.reset(observation.episode_id)
-            self._policy_episode = observation.episode_id
+            self._policy_since = since
         if history_of(policy):
             policy.recall(earlier)
         begin = time.perf_counter()
@@ -222,11 +284,20 @@ class ChunkServer:
         )
 
 
+class UnfitChunk(DataError):
+    """A chunk no robot may get, with the reason."""
+
+    def __init__(self, sentence: str, reason: Reason) -> None:
+        super().__init__(sentence)
+        self.reason = reason
+
+
 def checked_chunk(actions: object, action_dim: int, least_horizon: int = 1) -> Float32:
-    """float32 (H, A). Raises DataError on another shape, too few rows, NaN or Inf."""
+    """float32 (H, A). Raises DataError on too few rows, UnfitChunk on another shape, NaN or Inf."""
     chunk = np.asarray(actions, np.float32)
     if chunk.ndim != 2 or chunk.shape[1] != action_dim or not len(chunk):
-        raise DataError(f"it gave a chunk of shape {chunk.shape}, expected (horizon, {action_dim})")
+        sentence = f"it gave a chunk of shape {chunk.shape}, expected (horizon, {action_dim})"
+        raise UnfitChunk(sentence, Reason.WRONG_SIZE)
     if len(chunk) < least_horizon:
         raise DataError(
             f"it gave a chunk of {len(chunk)} actions, execute_steps + prefetch_steps needs {least_horizon}; lower them"
@@ -234,9 +305,8 @@ def checked_chunk(actions: object, action_dim: int, least_horizon: int = 1) -> F
     wrong = np.argwhere(~np.isfinite(chunk))
     if len(wrong):
         row, joint = wrong[0]
-        raise DataError(
-            f"its chunk holds NaN or Inf, first in row {row}, joint {joint}; the whole chunk is rejected"
-        )
+        sentence = f"its chunk holds NaN or Inf, first in row {row}, joint {joint}; the whole chunk is rejected"
+        raise UnfitChunk(sentence, Reason.NON_FINITE)
     return chunk
 
 

@@ -1,5 +1,6 @@
 """Joint commands in the three message types robots and controllers use."""
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,27 +35,33 @@ class JointCommand:
 class CommandPublisher:
     """Sends position targets as the configured message type on topic `joint_command`."""
 
-    def __init__(self, node: Node, command_type: str, joint_names: tuple[str, ...]) -> None:
+    def __init__(
+        self, node: Node, command_type: str, joint_names: tuple[str, ...], with_velocity: bool = False
+    ) -> None:
         self._type = MESSAGE_TYPES[command_type]
         self._names = list(joint_names)
+        self._with_velocity = with_velocity
         self._publisher = node.create_publisher(self._type, "joint_command", ROBOT)
 
-    def publish(self, position: Float64, stamp_ns: int, duration_ns: int) -> None:
-        """The robot should be at `position` (A,) `duration_ns` after `stamp_ns`."""
-        self._publisher.publish(self._message(position, stamp_ns, duration_ns))
+    def publish(
+        self, position: Float64, stamp_ns: int, duration_ns: int, velocity: Float64 | None = None
+    ) -> None:
+        """The robot should be at `position` (A,) with `velocity` (A,) `duration_ns` after `stamp_ns`."""
+        self._publisher.publish(self._message(position, stamp_ns, duration_ns, velocity))
 
     def forward(self, data: bytes) -> None:
         """Sends a serialised message as it is."""
         self._publisher.publish(data)
 
-    def _message(self, position: Float64, stamp_ns: int, duration_ns: int):
+    def _message(self, position: Float64, stamp_ns: int, duration_ns: int, velocity: Float64 | None):
         if self._type is Float64MultiArray:
             return Float64MultiArray(data=doubles(position))
+        speeds = doubles(velocity) if self._with_velocity and velocity is not None else array("d")
         if self._type is JointState:
             return JointState(
-                header=header(stamp_ns), name=self._names, position=doubles(position)
+                header=header(stamp_ns), name=self._names, position=doubles(position), velocity=speeds
             )
-        point = JointTrajectoryPoint(positions=doubles(position))
+        point = JointTrajectoryPoint(positions=doubles(position), velocities=speeds)
         point.time_from_start.sec, point.time_from_start.nanosec = divmod(duration_ns, 10**9)
         return JointTrajectory(header=header(stamp_ns), joint_names=self._names, points=[point])
 
@@ -85,14 +92,28 @@ class CommandParser:
 
     def path(self, message) -> CommandPath:
         """All points of a command over time. Raises ShapeError as `parse` does."""
-        if not isinstance(message, JointTrajectory):
+        if isinstance(message, Float64MultiArray):
             return CommandPath(np.zeros(1), self.parse(message).position[None])
-        if not message.points:
+        if isinstance(message, JointState):
+            rows, times, names = [message], [0.0], message.name
+            fields = ("position", "velocity", None, "effort")
+        else:
+            rows, names = message.points, message.joint_names
+            times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in rows]
+            fields = ("positions", "velocities", "accelerations", "effort")
+        if not rows:
             raise ShapeError("trajectory without points")
-        names = message.joint_names
-        rows = [self._order.pick(names, from_doubles(p.positions), "positions") for p in message.points]
-        times = [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points]
-        return CommandPath(np.array(times), np.stack(rows))
+        positions, velocities, accelerations, efforts = (self._rows(rows, names, f) for f in fields)
+        if positions is None:
+            raise ShapeError("command has no positions; only position commands are understood")
+        plain = len(names) == self._count and efforts is None
+        return CommandPath(np.array(times), positions, velocities, accelerations, plain)
+
+    def _rows(self, rows, names, field: str | None) -> Float64 | None:
+        """One field of every point, (N, A) in configured order; None where no point has it."""
+        if field is None or not any(len(getattr(row, field)) for row in rows):
+            return None
+        return np.stack([self._order.pick(names, from_doubles(getattr(row, field)), field) for row in rows])
 
     def _parse_trajectory(self, message: JointTrajectory) -> JointCommand:
         if not message.points:

@@ -164,6 +164,7 @@ def action_to_msg(a: Action) -> msg.Action:
         actor_version=a.actor_version,
         mode=int(a.mode),
         source_id=a.source_id,
+        tainted=a.tainted,
     )
 
 
@@ -180,6 +181,7 @@ def action_from_msg(m: msg.Action) -> Action:
         actor_version=m.actor_version,
         mode=_known(Mode, m.mode),
         source_id=m.source_id,
+        tainted=m.tainted,
     )
 
 

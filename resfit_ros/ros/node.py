@@ -1,6 +1,7 @@
 """Base of every node, and how a node process is run."""
 
 import gc
+import os
 import signal
 import sys
 import threading
@@ -16,9 +17,15 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.subscription import Subscription
 
+from std_msgs.msg import Header
+
 from resfit_ros.core.errors import ResfitError
-from resfit_ros.core.parameters import NODE_PARAMETERS, GraphParameters
+from resfit_ros.core.parameter_groups import GraphParameters
+from resfit_ros.core.parameters import NODE_PARAMETERS
+from resfit_ros.core.types import HoldRequest, Reason
+from resfit_ros.msg import Hold
 from resfit_ros.ros.parameters import LiveParameters
+from resfit_ros.ros.qos import STEPS
 
 P = TypeVar("P", bound=GraphParameters)
 
@@ -34,19 +41,25 @@ class ResfitNode(Node, Generic[P]):
     Timers run on the steady clock: a jump of the ROS clock must not stop a watchdog.
     """
 
+    niceness = 0  # priority of the process, where the system allows it; lower is served first
+
     def __init__(self, name: str, **kwargs) -> None:
         super().__init__(name, **kwargs)
         self.steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._live = LiveParameters(self, NODE_PARAMETERS[name])
+        self._live = LiveParameters(self, NODE_PARAMETERS[name], self.refuse_change)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._level, self._summary = OK, "starting"
         self._needed: list[Subscription] = []
+        self._strangers = 0
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     @property
     def params(self) -> P:
         """The node's current parameters."""
         return self._live.value
+
+    def refuse_change(self, wanted: P) -> str | None:
+        """Why the node does not take valid parameters now, or None; nodes override this."""
 
     @property
     def source_id(self) -> str:
@@ -65,8 +78,8 @@ class ResfitNode(Node, Generic[P]):
         """A timer on the steady clock."""
         return self.create_timer(period_s, callback, clock=self.steady)
 
-    def hear(self, kind: type, topic: str, callback, qos, **options) -> None:
-        """Subscribes to a topic without which the node is not ready to work.
+    def hear(self, kind: type, topic: str, callback, qos, needed: bool = True, **options) -> None:
+        """Subscribes to a topic; without one that is needed the node is not ready to work.
 
         A message the callback refuses with a ResfitError is reported and passed over.
         """
@@ -77,7 +90,34 @@ class ResfitNode(Node, Generic[P]):
             except ResfitError as error:
                 self.report(WARN, f"message on {topic} passed over: {error}")
 
-        self._needed.append(self.create_subscription(kind, topic, guarded, qos, **options))
+        subscription = self.create_subscription(kind, topic, guarded, qos, **options)
+        if needed:
+            self._needed.append(subscription)
+
+    def trusts(self, message, name: str) -> bool:
+        """Whether node `name` of our own namespace signed the message; other ones are reported."""
+        wanted = f"{self.get_namespace().rstrip('/')}/{name}"
+        if message.source_id == wanted:
+            return True
+        self._strangers += 1
+        self.report(WARN, f"{type(message).__name__} of '{message.source_id}' ignored: only {wanted} is heard")
+        return False
+
+    def may_hold(self) -> None:
+        """The node will ask the safety filter to hold."""
+        self._hold_requests = self.create_publisher(Hold, "hold_request", STEPS)
+
+    def ask_to_hold(self, request: HoldRequest, reasons: Reason, why: str) -> None:
+        """Asks the safety filter to hold, to fault, or takes that back; after `may_hold`."""
+        self._hold_requests.publish(
+            Hold(
+                header=Header(stamp=self.get_clock().now().to_msg()),
+                request=int(request),
+                reasons=int(reasons),
+                why=why,
+                source_id=self.source_id,
+            )
+        )
 
     def unheard(self) -> list[str]:
         """Needed topics on which no publisher has been found yet."""
@@ -101,7 +141,8 @@ class ResfitNode(Node, Generic[P]):
         return {}
 
     def _publish_diagnostics(self) -> None:
-        figures = self.figures() | {WAITING_FOR: ", ".join(self.not_ready()) or NOTHING}
+        strangers = {"messages of strangers": self._strangers} if self._strangers else {}
+        figures = self.figures() | strangers | {WAITING_FOR: ", ".join(self.not_ready()) or NOTHING}
         status = DiagnosticStatus(
             level=self._level,
             name=self.get_fully_qualified_name(),
@@ -126,6 +167,14 @@ def make_executor(context: Context | None = None) -> Executor:
     return EventsExecutor(context=context)
 
 
+def _set_priority(niceness: int) -> None:
+    if niceness:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        except PermissionError:
+            pass  # rising needs a privilege that most users do not have; control works without
+
+
 def run_node(node_class: type[ResfitNode], args: list[str] | None = None) -> int:
     """Runs one node until SIGINT or SIGTERM; returns the exit status.
 
@@ -138,6 +187,7 @@ def run_node(node_class: type[ResfitNode], args: list[str] | None = None) -> int
         signal.signal(number, lambda *_: stop.set())
     node = None
     try:
+        _set_priority(node_class.niceness)
         node = node_class()
         executor = make_executor()
         executor.add_node(node)

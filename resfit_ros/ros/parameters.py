@@ -1,6 +1,7 @@
 """ROS parameters declared from the dataclasses of `core.parameters`."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import TypeVar
 
 from rcl_interfaces.msg import (
@@ -113,8 +114,9 @@ def declare(node: Node, cls: type[T]) -> T:
 class LiveParameters:
     """Current parameters of a node; changes are validated as a whole before they take effect."""
 
-    def __init__(self, node: Node, cls: type[T]) -> None:
-        self._node = node
+    def __init__(self, node: Node, cls: type[T], refusal: Callable[[T], str | None] | None = None) -> None:
+        """refusal: why the node does not take valid parameters now, or None."""
+        self._node, self._refusal = node, refusal
         self.value: T = declare(node, cls)
         node.add_on_set_parameters_callback(self._on_set)
 
@@ -122,11 +124,15 @@ class LiveParameters:
         known = hints(type(self.value))
         changes = {p.name: p.value for p in parameters if p.name in known}
         try:
-            self.value = from_mapping(
+            wanted = from_mapping(
                 type(self.value),
                 {f: getattr(self.value, f) for f in known} | changes,
                 f"parameters of node {self._node.get_name()}",
             )
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        why = self._refusal(wanted) if self._refusal else None
+        if why:
+            return SetParametersResult(successful=False, reason=why)
+        self.value = wanted
         return SetParametersResult(successful=True)

@@ -17,7 +17,8 @@ from resfit_ros.core.observation import (
     SourceValue,
     canonical_pose,
 )
-from resfit_ros.core.safety import SafetyFilter, SafetyTiming
+from resfit_ros.core.safety import SafetyFilter
+from resfit_ros.core.safety_settings import SafetyTiming
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
 from resfit_ros.core.types import Action, Executed, Observation, Outcome
 from resfit_ros.policies.chunked import ChunkedPolicy

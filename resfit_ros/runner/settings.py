@@ -14,9 +14,9 @@ from resfit_ros.core.parameters import (
     BasePolicyParameters,
     EpisodeParameters,
     LearnerParameters,
-    SafetyParameters,
     SimRobotParameters,
 )
+from resfit_ros.core.safety_parameters import SafetyParameters
 from resfit_ros.core.schema import hints
 from resfit_ros.sim import HumanoidSim
 

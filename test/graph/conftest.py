@@ -15,15 +15,18 @@ rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed; run 'make s
 
 from rclpy.context import Context  # noqa: E402
 
-from resfit_ros import msg  # noqa: E402
-from resfit_ros.bringup import NodeSpec, RunConfig, load_config  # noqa: E402
+import odd_policies  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+
+from resfit_ros import graphs, msg  # noqa: E402
+from resfit_ros.bringup import NodeSpec, RunConfig, load_config, with_timing  # noqa: E402
 from resfit_ros.core.types import Segment  # noqa: E402
 from resfit_ros.core.learning_config import BCConfig
 from resfit_ros.learning.bc import train_bc  # noqa: E402
 from resfit_ros.paths import find_config  # noqa: E402
 from resfit_ros.policies.chunk_policy import save_chunk_policy  # noqa: E402
 from resfit_ros.ros.commands import MESSAGE_TYPES  # noqa: E402
-from resfit_ros.ros.node import make_executor  # noqa: E402
+from resfit_ros.ros.node import OK, make_executor  # noqa: E402
 from resfit_ros.ros.qos import LATCHED, STEPS  # noqa: E402
 from resfit_ros.sim import DemonstrationNoise, HumanoidSim, ScriptedExpert  # noqa: E402
 from resfit_ros.supervise import Supervisor  # noqa: E402
@@ -102,6 +105,22 @@ class Probe:
     def of_episode(self, topic: str, episode_id: int) -> list:
         """Messages of one episode, in order of arrival."""
         return [m for m in self.seen[topic] if m.episode_id == episode_id]
+
+    def said(self, node: str) -> tuple[bytes, str, dict[str, str]]:
+        """Newest (level, sentence, figures) of a node on /diagnostics, which must be watched."""
+        for message in reversed(self.seen["/diagnostics"]):
+            for status in message.status:
+                if status.name.endswith(f"/{node}"):
+                    return status.level, status.message, {v.key: v.value for v in status.values}
+        return OK, "", {}
+
+    def state(self) -> int | None:
+        """Newest state of the safety filter, ExecutedAction.STATE_*."""
+        return self.seen["safety_status"][-1].state if self.seen["safety_status"] else None
+
+    def holds(self) -> bool:
+        """Whether the safety filter holds, latched or not."""
+        return self.state() in (msg.ExecutedAction.STATE_HOLD, msg.ExecutedAction.STATE_FAULT)
 
     def close(self) -> None:
         """Leaves the domain."""
@@ -192,3 +211,37 @@ def policy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("policy") / "bc"
     save_chunk_policy(directory, network, normaliser, bc)
     return directory
+
+
+@pytest.fixture
+def switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> odd_policies.Switch:
+    """What odd_policies.StandStill is to do."""
+    monkeypatch.setenv(odd_policies.SWITCH, str(tmp_path / "switch"))
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{Path(__file__).parents[2]}")
+    return odd_policies.Switch(tmp_path / "switch")
+
+
+@pytest.fixture
+def bring_up(start, config: RunConfig):
+    """Starts the control graph in realtime on a base policy, and waits for its first actions."""
+
+    def run(policy: str, wait: bool = True, safety: dict | None = None, **robot) -> Probe:
+        realtime = with_timing(config, "realtime")
+        chunks = {"execute_steps": 15, "prefetch_steps": 10} | robot
+        sections = {
+            **realtime.sections,
+            "robot": {**realtime.robot, **chunks},
+            "base_policy": {"inference_timeout_s": 0.5, "retry_s": 0.2},
+            "episode_manager": {"max_steps": 5000},
+            # A shared machine may stop a process for longer than a robot's bus would.
+            "safety_filter": config.section("safety_filter")
+            | {"action_timeout_s": 0.4, "state_timeout_s": 2.0}
+            | (safety or {}),
+        }
+        probe = start(graphs.deploy_graph(type(config)(config.path, sections), policy, None), whole=wait)
+        probe.watch(DiagnosticArray, "/diagnostics", 50)
+        if wait:
+            probe.wait(lambda: len(probe.seen["executed_action"]) > 10)
+        return probe
+
+    return run

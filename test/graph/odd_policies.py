@@ -12,11 +12,24 @@ HORIZON = 30
 SWITCH = "ODD_POLICY_SWITCH"  # environment variable: path of a file whose text says what to do
 
 
+class Switch:
+    """Tells the policy in the other process what to do."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __call__(self, words: str) -> None:
+        partial = self._path.with_suffix(".partial")
+        partial.write_text(words)
+        partial.replace(self._path)
+
+
 class StandStill:
     """Targets of wherever the robot was at the start; the file may ask for something else.
 
     "": chunks at once; "sleep SECONDS": that long an inference; "raise": an error; "nan": NaN in a chunk;
-    "short": too few rows; "wide": one joint too many; "hang": no answer while the file says so.
+    "short": too few rows; "wide": one joint too many; "hang": no answer while the file says so; "swing":
+    the first joint to and fro.
     """
 
     def __init__(self, robot: Robot) -> None:
@@ -38,6 +51,8 @@ class StandStill:
             raise KeyError("the gripper is not in the dictionary")
         elif word == "nan":
             chunk[3, 1] = np.nan
+        elif word == "swing":
+            chunk[:, 0] += 0.2 * np.sin(0.3 * (observation.step + np.arange(HORIZON)))
         elif word == "short":
             return chunk[:1]
         elif word == "wide":

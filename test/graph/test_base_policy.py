@@ -10,74 +10,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import odd_policies
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
 
-from resfit_ros import graphs
-from resfit_ros.bringup import with_timing
 from resfit_ros.msg import ExecutedAction
 from resfit_ros.ros.node import ERROR, OK
 from resfit_ros.srv import GetActionChunk
-
-CONTROL_S = 0.05
-
-
-class Switch:
-    """Tells the policy in the other process what to do."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __call__(self, words: str) -> None:
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(words)
-        partial.replace(self._path)
-
-
-@pytest.fixture
-def switch(tmp_path, monkeypatch) -> Switch:
-    monkeypatch.setenv(odd_policies.SWITCH, str(tmp_path / "switch"))
-    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parent}:{Path(__file__).parents[2]}")
-    return Switch(tmp_path / "switch")
-
-
-@pytest.fixture
-def bring_up(start, config):
-    """Starts the control graph in realtime on a base policy, and waits for its first actions."""
-
-    def run(policy: str, wait: bool = True, **robot):
-        realtime = with_timing(config, "realtime")
-        chunks = {"execute_steps": 15, "prefetch_steps": 10} | robot
-        sections = {
-            **realtime.sections,
-            "robot": {**realtime.robot, **chunks},
-            "base_policy": {"inference_timeout_s": 0.5, "retry_s": 0.2},
-            "episode_manager": {"max_steps": 5000},
-            # A shared machine may stop a process for longer than a robot's bus would.
-            "safety_filter": {"auto_arm": True, "action_timeout_s": 0.4, "state_timeout_s": 2.0},
-        }
-        probe = start(graphs.deploy_graph(type(config)(config.path, sections), policy, None), whole=wait)
-        probe.watch(DiagnosticArray, "/diagnostics", 50)
-        if wait:
-            probe.wait(lambda: len(probe.seen["executed_action"]) > 10)
-        return probe
-
-    return run
-
-
-def said(probe, node: str):
-    """Newest (level, sentence, figures) of a node on /diagnostics."""
-    for message in reversed(probe.seen["/diagnostics"]):
-        for status in message.status:
-            if status.name.endswith(f"/{node}"):
-                return status.level, status.message, {v.key: v.value for v in status.values}
-    return OK, "", {}
-
-
-def holds(probe) -> bool:
-    return probe.seen["safety_status"][-1].state == ExecutedAction.STATE_HOLD
-
 
 def steps_go_on(probe, count: int = 15) -> None:
     """The next `count` actions come, each of the step after the one before."""
@@ -96,7 +33,7 @@ def test_when_inference_takes_300_ms_expect_no_step_without_its_action(bring_up,
     steps = list(dict.fromkeys(a.step for a in probe.seen["action"]))
     assert steps == list(range(len(steps)))
     probe.spin(0.6)
-    figures = said(probe, "residual")[2]
+    figures = probe.said("residual")[2]
     assert figures["steps without a base action"] == "0"
     # Waiting for each chunk instead would hold for two fifths of the time.
     held = [s.state == ExecutedAction.STATE_HOLD for s in probe.seen["safety_status"]]
@@ -106,10 +43,10 @@ def test_when_inference_takes_300_ms_expect_no_step_without_its_action(bring_up,
 def test_when_inference_takes_two_seconds_expect_hold_the_reason_and_resumption(bring_up, switch):
     probe = bring_up("python:odd_policies:StandStill")
     switch("sleep 2.0")
-    probe.wait(lambda: holds(probe), 20.0)
-    probe.wait(lambda: said(probe, "base_policy")[0] == ERROR, 5.0)
-    assert "'stand_still' has not answered for" in said(probe, "base_policy")[1]
-    probe.wait(lambda: not holds(probe), 10.0)
+    probe.wait(lambda: probe.holds(), 20.0)
+    probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 5.0)
+    assert "'stand_still' has not answered for" in probe.said("base_policy")[1]
+    probe.wait(lambda: not probe.holds(), 10.0)
     switch("")
     steps_go_on(probe, 40)
     resumed = [e for e in probe.seen["executed_action"] if e.tainted]
@@ -131,14 +68,14 @@ def test_when_the_policy_misbehaves_expect_hold_the_reason_and_recovery_without_
 ):
     probe = bring_up("python:odd_policies:StandStill", execute_steps=5, prefetch_steps=0)
     switch(what)
-    probe.wait(lambda: reason in said(probe, "base_policy")[1], 10.0)
-    assert said(probe, "base_policy")[0] == ERROR
-    probe.wait(lambda: holds(probe), 10.0)
+    probe.wait(lambda: reason in probe.said("base_policy")[1], 10.0)
+    assert probe.said("base_policy")[0] == ERROR
+    probe.wait(lambda: probe.holds(), 10.0)
     assert probe.supervisor.check() == set()  # every node is alive
     switch("")
-    probe.wait(lambda: not holds(probe), 10.0)
+    probe.wait(lambda: not probe.holds(), 10.0)
     steps_go_on(probe)
-    probe.wait(lambda: said(probe, "base_policy")[0] == OK, 5.0)
+    probe.wait(lambda: probe.said("base_policy")[0] == OK, 5.0)
 
 
 def test_when_the_policy_directory_is_missing_expect_the_node_alive_and_recovery_once_it_is_there(
@@ -146,8 +83,8 @@ def test_when_the_policy_directory_is_missing_expect_the_node_alive_and_recovery
 ):
     missing = tmp_path / "later"
     probe = bring_up(str(missing), wait=False, execute_steps=8, prefetch_steps=0)
-    probe.wait(lambda: "policy.json: no such file" in said(probe, "base_policy")[1], 30.0)
-    assert said(probe, "base_policy")[0] == ERROR
+    probe.wait(lambda: "policy.json: no such file" in probe.said("base_policy")[1], 30.0)
+    assert probe.said("base_policy")[0] == ERROR
     assert probe.seen["observation"] == []  # no episode starts without a base policy
     assert probe.supervisor.check() == set()
     shutil.copytree(policy_dir, tmp_path / "partial")
@@ -168,11 +105,11 @@ def test_when_the_policy_server_dies_and_comes_back_expect_hold_the_reason_and_r
     with policy_server(policy_dir, tmp_path) as (process, address):
         probe = bring_up(address, execute_steps=5, prefetch_steps=0)
         os.killpg(process.pid, signal.SIGKILL)
-        probe.wait(lambda: holds(probe), 10.0)
-        probe.wait(lambda: said(probe, "base_policy")[0] == ERROR, 5.0)
-        assert f"policy server {address}: " in said(probe, "base_policy")[1]
+        probe.wait(lambda: probe.holds(), 10.0)
+        probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 5.0)
+        assert f"policy server {address}: " in probe.said("base_policy")[1]
     with policy_server(policy_dir, tmp_path, address.rpartition(":")[2]):
-        probe.wait(lambda: not holds(probe), 30.0)
+        probe.wait(lambda: not probe.holds(), 30.0)
         steps_go_on(probe)
 
 
@@ -180,10 +117,10 @@ def test_when_the_policy_server_never_answers_expect_hold_the_reason_and_recover
     with policy_server(policy_dir, tmp_path) as (process, address):
         probe = bring_up(address, execute_steps=5, prefetch_steps=0)
         os.killpg(process.pid, signal.SIGSTOP)
-        probe.wait(lambda: "no answer within 1 s" in said(probe, "base_policy")[1], 10.0)
-        assert holds(probe)
+        probe.wait(lambda: "no answer within 1 s" in probe.said("base_policy")[1], 10.0)
+        assert probe.holds()
         os.killpg(process.pid, signal.SIGCONT)
-        probe.wait(lambda: not holds(probe), 30.0)
+        probe.wait(lambda: not probe.holds(), 30.0)
         steps_go_on(probe)
 
 

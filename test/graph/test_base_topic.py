@@ -85,7 +85,7 @@ def bring_up(start, config):
             "robot": robot,
             "episode_manager": {"max_steps": 5000},
             # A shared machine may stop a process for longer than a robot's bus would.
-            "safety_filter": {"auto_arm": True, "action_timeout_s": 0.4, "state_timeout_s": 2.0},
+            "safety_filter": config.section("safety_filter") | {"action_timeout_s": 0.4, "state_timeout_s": 2.0},
         }
         specs = graphs.deploy_graph(type(config)(config.path, sections), None, None)
         assert "base_policy" not in {s.name for s in specs}

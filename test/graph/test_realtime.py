@@ -62,12 +62,12 @@ def test_when_the_residual_node_is_killed_expect_hold_with_a_steady_set_point(pr
 
 
 
-def test_when_an_action_holds_nan_expect_a_latched_fault_and_no_such_command(probe):
+def test_when_a_base_action_holds_nan_expect_a_latched_fault_and_no_such_command(probe):
     publisher = probe.node.create_publisher(Action, "action", STEPS)
     probe.wait(lambda: publisher.get_subscription_count() > 0)
     bad = probe.seen["action"][-1]
     bad.step += 1
-    bad.command[3] = float("nan")
+    bad.base[3] = bad.command[3] = float("nan")
     publisher.publish(bad)
     probe.wait(lambda: probe.seen["safety_status"][-1].state == ExecutedAction.STATE_FAULT, 5.0)
     probe.spin(0.3)

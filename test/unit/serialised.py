@@ -62,6 +62,7 @@ def _fields(value) -> dict:
             actor_version=value.actor_version,
             mode=int(value.mode),
             source_id=value.source_id,
+            tainted=value.tainted,
         )
     if isinstance(value, Executed):
         return dict(

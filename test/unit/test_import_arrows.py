@@ -14,14 +14,15 @@ PACKAGE = ROOT / "resfit_ros"
 ALLOWED = {
     "core": {"core"},
     "learning": {"core", "learning"},
+    "robot": {"core", "robot"},
     "sim": {"core", "sim"},  # for the base of all errors
     "policies": {"core", "learning", "sim", "policies"},
     "data": {"core", "policies", "data"},
     "runner": {"core", "learning", "policies", "data", "sim", "bringup", "graphs", "runner"},
-    "ros": {"core", "bringup", "msg", "srv", "ros"},
-    "nodes": {"core", "learning", "policies", "data", "sim", "msg", "srv", "ros", "nodes"},
+    "ros": {"core", "robot", "bringup", "msg", "srv", "ros"},
+    "nodes": {"core", "learning", "policies", "data", "robot", "sim", "msg", "srv", "ros", "nodes"},
 }
-ROS_FREE = ("core", "learning", "sim", "policies", "data", "runner")
+ROS_FREE = ("core", "learning", "robot", "sim", "policies", "data", "runner")
 ROS_PACKAGES = (
     "rclpy",
     "ament_index_python",
@@ -41,6 +42,8 @@ ROS_PACKAGES = (
 THIRD_PARTY = {
     "core": {"numpy"},
     "learning": {"numpy", "torch", "safetensors"},
+    # Pinocchio and ruckig are imported where they are used.
+    "robot": {"numpy", "pinocchio", "ruckig", "yaml"},
     # Most of them imported by one adapter alone, where a policy of its kind is used.
     "policies": {"numpy", "torch", "safetensors", "yaml", "websockets", "msgpack", "onnx", "onnxruntime", "lerobot"},
 }

@@ -6,15 +6,14 @@ import pytest
 
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.core.parameter_groups import GraphParameters, JointParameters
 from resfit_ros.core.parameters import (
     NODE_PARAMETERS,
     AggregatorParameters,
     EpisodeParameters,
-    GraphParameters,
-    JointParameters,
     LearnerParameters,
-    SafetyParameters,
 )
+from resfit_ros.core.safety_parameters import SafetyParameters
 from resfit_ros.core.schema import contract_of, from_mapping, to_mapping
 
 REQUIRED = {

@@ -3,74 +3,30 @@
 import numpy as np
 import pytest
 
+from safety_rig import (
+    ACTION_TIMEOUT,
+    HERE,
+    MAX_ACCELERATION,
+    MAX_VELOCITY,
+    MS,
+    PERIOD,
+    STATE_TIMEOUT,
+    TICK,
+    Rig,
+    assert_within_limits,
+    make_action,
+    positions,
+)
+
 from resfit_ros.core.limiter import JointLimits
-from resfit_ros.core.safety import SafetyFilter, SafetyTiming, SetPoint
-from resfit_ros.core.types import Action, Executed, Reason, SafetyState
-
-MS = 1_000_000
-TICK, PERIOD, ACTION_TIMEOUT, STATE_TIMEOUT = 10 * MS, 50 * MS, 100 * MS, 50 * MS
-TICKS_PER_STEP = 5
-MAX_VELOCITY, MAX_ACCELERATION = 2.0, 20.0
-HERE = np.array([0.1, -0.2])
-
-
-def make_action(step: int, command=HERE, episode_id: int = 1, source_id: str = "residual") -> Action:
-    command = np.asarray(command, dtype=np.float32)
-    zeros = np.zeros_like(command)
-    return Action(step * PERIOD, episode_id, step, command, zeros, command, 0.0, source_id=source_id)
-
-
-class Rig:
-    """An armed filter in episode 1 whose joint states keep coming, with its own clock."""
-
-    def __init__(self, armed: bool = True, timing: SafetyTiming | None = None) -> None:
-        limits = JointLimits(("a", "b"), [-1.0], [1.0], [MAX_VELOCITY], [MAX_ACCELERATION])
-        timing = timing or SafetyTiming(TICK, PERIOD, ACTION_TIMEOUT, STATE_TIMEOUT)
-        self.filter = SafetyFilter(limits, timing, "residual")
-        self.now = 1_000 * MS
-        self.filter.on_joint_state(HERE, self.now, self.now)
-        self.filter.on_episode_started(1, 0)
-        if armed:
-            assert self.filter.arm() is None
-
-    def ticks(self, count: int, measure: bool = True) -> list[SetPoint | None]:
-        given = []
-        for _ in range(count):
-            self.now += TICK
-            if measure:
-                self.filter.on_joint_state(HERE, self.now, self.now)
-            given.append(self.filter.tick(self.now))
-        return given
-
-    def act(self, step: int, command=HERE, **fields) -> tuple[bool, Executed | None]:
-        return self.filter.on_action(make_action(step, command, **fields), self.now)
-
-    def step(self, step: int, command=HERE) -> list[SetPoint | None]:
-        """An action and the ticks of its control period."""
-        assert self.act(step, command)[0]
-        return self.ticks(TICKS_PER_STEP)
-
-    @property
-    def state(self) -> SafetyState:
-        return self.filter.state
+from resfit_ros.core.safety import SafetyFilter
+from resfit_ros.core.safety_settings import SafetyTiming, SetPoint
+from resfit_ros.core.types import Reason, SafetyState
 
 
 @pytest.fixture
 def rig() -> Rig:
     return Rig()
-
-
-def positions(given: list[SetPoint]) -> np.ndarray:
-    return np.array([point.position for point in given])
-
-
-def assert_within_limits(given: np.ndarray) -> None:
-    """`given`: set points (ticks, A) of one continuous motion."""
-    velocity = np.diff(given, axis=0) / (TICK * 1e-9)
-    acceleration = np.diff(velocity, axis=0) / (TICK * 1e-9)
-    assert np.max(np.abs(given)) <= 1.0
-    assert np.max(np.abs(velocity)) <= MAX_VELOCITY + 1e-9
-    assert np.max(np.abs(acceleration)) <= MAX_ACCELERATION + 1e-7
 
 
 # --- actions reach the robot -------------------------------------------------------------------
@@ -388,12 +344,23 @@ def test_when_disarmed_expect_nothing_sent():
 
 def test_when_disarmed_again_expect_nothing_sent(rig):
     rig.step(0)
-    rig.filter.disarm()
-    assert rig.ticks(2) == [None, None]
+    rig.filter.disarm(rig.now)
+    assert rig.ticks(3)[1:] == [None, None]  # after the set point that brings it to rest
+    assert rig.state is SafetyState.DISARMED
+
+
+def test_when_disarmed_in_motion_expect_braking_first():
+    rig = Rig()
+    given = [positions(rig.step(k, HERE + 0.02 * (k + 1))) for k in range(3)]
+    rig.filter.disarm(rig.now)
+    braking = [point for point in rig.ticks(30) if point is not None]
+    assert_within_limits(np.concatenate([*given, positions(braking)]))
+    assert rig.state is SafetyState.DISARMED
+    assert 1 < len(braking) < 30
 
 
 def test_when_armed_expect_start_from_the_measured_positions(rig):
-    rig.filter.disarm()
+    rig.filter.disarm(rig.now)
     moved = np.array([0.4, 0.4])
     rig.filter.on_joint_state(moved, rig.now, rig.now)
     rig.filter.arm()

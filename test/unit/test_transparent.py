@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from resfit_ros.core.command_path import CommandPath
 from resfit_ros.core.limiter import JointLimits
-from resfit_ros.core.safety import SafetyTiming
+from resfit_ros.core.safety_settings import SafetyTiming
+from resfit_ros.core.teleop import TeleopFollower
 from resfit_ros.core.transparent import TransparentFilter
 from resfit_ros.core.types import Action, Mode, Reason, SafetyState
 
@@ -70,11 +71,12 @@ class Rig:
 
 def test_when_commands_keep_the_limits_expect_each_passed_on_and_nothing_else_sent():
     rig = Rig()
-    rig.tick(3)
+    rig.command(*START)  # its rate is known from the second command on
+    rig.tick(5)
     rig.sent.clear()
     assert rig.stream(12, speed=0.8) == [True] * 12
     assert rig.sent == []
-    assert rig.filter.passed_on == 12
+    assert rig.filter.passed_on == 13
 
 
 def test_when_the_controller_is_faster_than_the_filter_expect_its_commands_passed_on():
@@ -168,7 +170,7 @@ def test_when_no_episode_runs_expect_the_controller_passed_on_and_no_hold():
 def test_when_not_armed_expect_nothing_passed_on(state):
     rig = Rig()
     if state is SafetyState.DISARMED:
-        rig.filter.disarm()
+        rig.filter.disarm(rig.now)
     else:
         rig.filter.set_estop(True)
     assert rig.command(*START) is False
@@ -219,7 +221,7 @@ def test_when_the_controller_is_passed_on_expect_what_it_commanded_as_the_execut
 def test_when_armed_again_elsewhere_expect_the_way_back_within_the_limits():
     rig = Rig()
     rig.stream(5, speed=0.0)
-    rig.filter.disarm()
+    rig.filter.disarm(rig.now)
     moved = START + 0.5  # by hand
     rig.filter.on_joint_state(moved, rig.now, rig.now)
     assert rig.filter.arm() is None
@@ -234,7 +236,7 @@ def test_when_armed_again_elsewhere_expect_the_way_back_within_the_limits():
 @pytest.mark.parametrize("silent_ticks", [25, 1000])
 def test_when_armed_long_after_the_last_command_expect_the_robot_to_stay(silent_ticks):
     rig = Rig()
-    rig.filter.disarm()
+    rig.filter.disarm(rig.now)
     rig.command(0.8, 0.8)
     rig.now += silent_ticks * TICK
     rig.filter.on_joint_state(START, rig.now, rig.now)
@@ -316,3 +318,85 @@ def test_when_anything_is_asked_for_expect_no_limit_broken(events):
             if len(rig.sent) > sent:
                 assert np.abs(robot[-1] - robot[-2]).max() <= VELOCITY * 0.01 + 1e-9
             assert np.all(np.abs(robot[-1]) <= 1.0)
+
+
+def slow_way(rig: Rig) -> list[np.ndarray]:
+    """A controller's first message: 0.8 rad in 3 s; the set points of the 20 ms after it."""
+    rig.tick()
+    assert rig.command(0.9, 0.6, times=(3.0,)) is True
+    rig.tick(2)
+    return [START, rig.filter.limiter.position]
+
+
+@pytest.mark.parametrize("ends", ["estop", "residual", "teleop", "silence of the joints", "disarm"])
+def test_when_somebody_else_takes_over_on_a_long_way_expect_no_leap(ends):
+    rig = Rig()
+    given = slow_way(rig)
+    np.testing.assert_allclose(given[-1] - START, 0.8 * 0.02 / 3.0, atol=1e-9)
+    rig.sent.clear()
+    if ends == "estop":
+        rig.filter.set_estop(True)
+    elif ends == "residual":
+        rig.act(0, [1.0, 1.0], Mode.RESIDUAL)
+    elif ends == "teleop":
+        rig.filter.teleop = TeleopFollower(250 * MS, TICK, PERIOD)
+        rig.filter.on_teleop(CommandPath(np.zeros(1), np.array([[1.0, 1.0]])), rig.now)
+    elif ends == "disarm":
+        rig.filter.disarm(rig.now)
+    else:
+        rig.filter.fault(Reason.STALE_STATE)
+    rig.tick(1)
+    step = np.abs(rig.sent[0] - given[-1])
+    assert np.all(step <= VELOCITY * 0.01 + 1e-9)
+
+
+def test_when_disarmed_on_a_long_way_expect_it_called_off_by_set_points_that_stop():
+    rig = Rig()
+    slow_way(rig)
+    rig.sent.clear()
+    rig.filter.disarm(rig.now)
+    points = []
+    while (point := rig.filter.tick(rig.now)) is not None:
+        points.append(point.position)
+        rig.now += TICK
+    assert 1 <= len(points) <= 5
+    assert rig.filter.state is SafetyState.DISARMED
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"velocities": np.array([[2.1, 0.0]])},
+        {"accelerations": np.array([[0.0, 21.0]])},
+        {"plain": False},
+    ],
+)
+def test_when_a_command_asks_for_more_than_was_checked_expect_it_not_passed_on(fields):
+    rig = Rig()
+    rig.tick()
+    path = CommandPath(np.array([1.0]), START[None] + 0.1, **fields)
+    assert rig.filter.on_base_command(path, rig.now) is False
+    rig.tick(3)
+    assert np.all(rig.sent[-1] >= START)  # it is followed all the same, within the limits
+
+
+@pytest.mark.parametrize(("distance", "seconds"), [(0.04, 0.005), (0.04, 0.0), (0.2, 0.09)])
+def test_when_the_first_point_is_due_too_soon_expect_it_not_passed_on(distance, seconds):
+    rig = Rig()
+    rig.stream(20, speed=0.0)
+    path = CommandPath(np.array([seconds, 1.0]), np.array([START + distance, START + distance]))
+    if seconds == 0.0:
+        rig.filter._interval_s = 0.01
+    assert rig.filter.on_base_command(path, rig.now) is False
+
+
+def test_when_a_fast_controller_begins_expect_none_of_its_commands_passed_on():
+    rig = Rig()
+    passed = []
+    for k in range(1, 40):
+        rig.now += 2 * MS
+        passed.append(rig.command(*(START + 0.04 * k)))
+        if k % 5 == 0:
+            rig.tick(0)
+            rig.filter.tick(rig.now)
+    assert not any(passed)
