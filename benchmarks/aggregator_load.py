@@ -19,6 +19,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.serialization import serialize_message
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from resfit_ros.core.types import EpisodeStarted
@@ -60,7 +61,7 @@ def pictures(compressed: bool) -> list[bytearray]:
 
 def publish_for_ever(cameras: int, compressed: bool) -> None:
     """The sensors."""
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("sensors", namespace="/resfit")
     publishers = [node.create_publisher(kind, name, SENSORS) for name, kind in topics(cameras, compressed).items()]
     joints = node.create_publisher(JointState, "joint_states", SENSORS)

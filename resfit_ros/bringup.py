@@ -20,6 +20,7 @@ from resfit_ros.core.schema import REQUIRED, from_mapping, hints, to_mapping
 
 
 NAMESPACE = "/resfit"
+CONSOLE_ENCLAVE = f"{NAMESPACE}/console"  # of the command line, where ROS 2 security is on
 BC_SECTION = "train_bc"  # settings of `resfit train-bc`
 INCLUDE = "include"  # a file that this one goes on from, relative to it
 ROBOT_SECTION = "robot"  # values every node that has such a parameter gets
@@ -37,6 +38,11 @@ class NodeSpec:
     parameters: Mapping[str, Any]
     remappings: tuple[tuple[str, str], ...] = ()
     namespace: str = NAMESPACE
+
+    @property
+    def enclave(self) -> str:
+        """The node's identity where ROS 2 security is on, as in config/security/policy.xml."""
+        return f"{self.namespace}/{self.name}"
 
     @property
     def respawns(self) -> bool:

@@ -214,6 +214,7 @@ def _node(spec: NodeSpec, config_dir: Path, ends_with: str) -> "Node":
         name=spec.name,
         namespace=spec.namespace,
         parameters=[str(parameter_file)],
+        ros_arguments=["--enclave", spec.enclave],
         remappings=list(spec.remappings),
         output="screen",
         additional_env=added_environment(),

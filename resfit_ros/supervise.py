@@ -41,7 +41,7 @@ def command_line(spec: NodeSpec, parameter_file: Path) -> list[str]:
     arguments = ["--ros-args", "-r", f"__ns:={spec.namespace}", "-r", f"__node:={spec.name}"]
     for source, target in spec.remappings:
         arguments += ["-r", f"{source}:={target}"]
-    arguments += ["--params-file", str(parameter_file)]
+    arguments += ["--params-file", str(parameter_file), "--enclave", spec.enclave]
     return [sys.executable, "-m", f"resfit_ros.nodes.{spec.name}", *arguments]
 
 

@@ -58,7 +58,7 @@ Use = dict[str, set[tuple[str, str]]]  # enclave to (kind, absolute name)
 
 
 def example_graphs(config: RunConfig, folder: Path) -> dict[str, tuple[NodeSpec, ...]]:
-    """Graphs that together hold every node, in lockstep and by the clock, with all that a simulation allows."""
+    """Graphs that together hold every node, in lockstep and by the clock, with all a simulation allows."""
     whole = {**config.sections, "operator": {}, "aggregator": {"camera_names": ["camera"]}}
     sections = {**whole, "episode_manager": {"max_steps": 5000}, "sim_robot": {"camera_hz": 1.0}}
     # The scripted expert: a base policy that nobody has to train first.
@@ -89,7 +89,7 @@ def _write_scaling(config: RunConfig, path: Path) -> str:
 
 
 def live_use(node, names: Collection[str]) -> Use:
-    """What each named node of the graph uses now, as ROS node `node` has discovered it; {} of one not found."""
+    """What each named node of the graph uses now, as ROS node `node` has found; one not found is left out."""
     asked = {
         "publish": node.get_publisher_names_and_types_by_node,
         "subscribe": node.get_subscriber_names_and_types_by_node,
@@ -131,7 +131,7 @@ def watch(node, spin: Callable[[float], None], names: Collection[str]) -> Use:
             node.destroy_subscription(subscription)
             return use
     raise ConfigError(
-        f"not running after {READY_TIMEOUT_S:g} s: {', '.join(waiting) or 'a settled graph'}; look into their logs"
+        f"not running after {READY_TIMEOUT_S:g} s: {', '.join(waiting) or 'a settled graph'}; see their logs"
     )
 
 
@@ -148,8 +148,8 @@ def optional_use(path: Path = OPTIONAL) -> Use:
             wrong = [n for n in names if not n.startswith("/")]
             if kind not in KINDS or wrong:
                 raise ConfigError(
-                    f"{path}: {enclave}: {kind}: {', '.join(wrong) or 'unknown'}; give absolute names under one of "
-                    f"{', '.join(KINDS)}"
+                    f"{path}: {enclave}: {kind}: {', '.join(wrong) or 'unknown'}; give absolute names under "
+                    f"one of {', '.join(KINDS)}"
                 )
             use.setdefault(enclave, set()).update((kind, n) for n in names)
     return use
@@ -203,7 +203,8 @@ def read_policy(path: Path = POLICY) -> Use:
     except (OSError, ElementTree.ParseError) as error:
         raise ConfigError(f"{path}: cannot be read as XML ({error}); make it with `{COMMAND}`") from None
     _expect(path, policy.tag == "policy" and policy.attrib == {"version": VERSION}, "policy", VERSION)
-    _expect(path, [c.tag for c in policy] == ["enclaves"] and len(policy[0]) > 0, "policy", "one list of enclaves")
+    listed = [c.tag for c in policy] == ["enclaves"] and len(policy[0]) > 0
+    _expect(path, listed, "policy", "one list of enclaves")
     use: Use = {}
     for enclave in policy[0]:
         name = enclave.get("path", "").removeprefix(f"{NAMESPACE}/")
@@ -211,7 +212,8 @@ def read_policy(path: Path = POLICY) -> Use:
         _expect(path, name not in use, name, "one enclave of that path")
         profiles = [p for group in enclave for p in group]
         _expect(path, [p.tag for p in profiles] == ["profile"], name, "one profile")
-        _expect(path, profiles[0].attrib == {"ns": NAMESPACE, "node": name}, name, "the node of the enclave's name")
+        node = {"ns": NAMESPACE, "node": name}
+        _expect(path, profiles[0].attrib == node, name, "the node of the enclave's name")
         use[name] = set().union(*(_grants(path, name, group) for group in profiles[0]))
     return use
 

@@ -13,15 +13,14 @@ from resfit_ros.core.parameters import AUTO, REFUSE, AggregatorParameters
 from resfit_ros.core.sensing import Sensing
 from resfit_ros.core.step_clock import StepClock
 from resfit_ros.core.types import EpisodeEnded, HoldRequest, Observation, Reason
-from resfit_ros.msg import Action, Episode, Hold
+from resfit_ros.msg import Action, Episode
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.ros.cameras import Picture, cameras_of
-from resfit_ros.ros.convert import episode_from_msg, from_doubles, header, observation_to_msg, to_ns
+from resfit_ros.ros.convert import episode_from_msg, from_doubles, observation_to_msg, to_ns
 from resfit_ros.ros.extra_state import reader_of, stamp_of
 from resfit_ros.ros.frames import frames_of
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, ROBOT, SENSORS, STEPS
-from resfit_ros.ros.qos_check import QosCheck
 
 REPORT_AFTER_S = 0.5
 WATCH_S = 0.01
@@ -38,8 +37,6 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         self._cameras = cameras_of(p)
         self._pictures: dict[str, Picture] = {}
         self._frames = frames_of(self, p.layout.of_kind(TF_PREFIX))
-        self._qos_check = QosCheck(self)
-        self._mismatched: list[str] = []
         self._announcer = HoldAnnouncer()
         self._episode_id = 0  # 0: no episode is running
         self._start_ns = 0
@@ -52,42 +49,34 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         simulated = self.get_parameter("use_sim_time").value
         self._refuse_repeats = p.repeated_pictures == REFUSE or p.repeated_pictures == AUTO and not simulated
         self._publisher = self.create_publisher(ObservationMsg, "observation", STEPS)
-        self._listen(Episode, "episode", self._on_episode, EPISODES)
+        self.hear(Episode, "episode", self._on_episode, EPISODES)
         self._listen_to_sensors()
         if not p.lockstep:
-            self._holds = self.create_publisher(Hold, "hold_request", STEPS)
-            self._listen(Action, "action", self._on_action, STEPS)
+            self.may_hold()
+            self.hear(Action, "action", self._on_action, STEPS)
             self.every(1.0 / p.control_hz, self._sample_realtime)
             self.every(WATCH_S, self._watch)
         self.report(OK, "waiting for an episode")
-
-    def _listen(self, kind: type, topic: str, callback, qos, **options) -> None:
-        self.hear(kind, topic, callback, qos, event_callbacks=self._qos_check.callbacks(topic, qos), **options)
 
     def _listen_to_sensors(self) -> None:
         p = self.params
         # Lockstep waits for every message, so none may be lost on the way.
         qos = ROBOT if p.lockstep else SENSORS
-        self._listen(JointState, "joint_states", self._on_joint_state, qos)
+        self.hear(JointState, "joint_states", self._on_joint_state, qos)
         for block, topic in p.layout.topics.items():
             kind, read = reader_of(block)
-            self._listen(kind, topic, partial(self._on_numbers, block, read), qos)
+            self.hear(kind, topic, partial(self._on_numbers, block, read), qos)
         for name, topic in p.camera_topics.items():
             kind = Image if p.transports[name] == RAW else CompressedImage
-            self._listen(kind, topic, partial(self._on_picture, name), qos, raw=True)
+            self.hear(kind, topic, partial(self._on_picture, name), qos, raw=True)
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
         health, ages = self._sensing.health, self._sensing.assembler.ages_s(self.now_ns())
-        complaints = self._qos_check.complaints()
-        if complaints and complaints != self._mismatched:
-            self.report(WARN, "; ".join(complaints))
-        self._mismatched = complaints
         return {
             "observations": self._sent,
             "values refused": health.refused if health else 0,
             "jumps of the ROS clock": health.jumps if health else 0,
-            "incompatible publishers": "; ".join(complaints) or "none",
         } | {f"age of {n} [s]": f"{a:.3f}" for n, a in zip(self.params.sources, ages, strict=True)}
 
     def not_ready(self) -> list[str]:
@@ -189,20 +178,12 @@ class Aggregator(ResfitNode[AggregatorParameters]):
                 self._frames.clear()
         self._look_up()
         trouble = self._sensing.trouble(now_ns)
-        listeners = self._holds.get_subscription_count()
+        listeners = self._hold_requests.get_subscription_count()
         said = self._announcer.update(trouble if self._episode_id else None, listeners, now_ns)
         if said is None:
             return
         request, trouble = said
-        self._holds.publish(
-            Hold(
-                header=header(ros_ns),
-                request=int(request),
-                reasons=int(trouble.reasons if trouble else Reason.NONE),
-                why=trouble.why if trouble else "",
-                source_id=self.source_id,
-            )
-        )
+        self.ask_to_hold(request, trouble.reasons if trouble else Reason.NONE, trouble.why if trouble else "")
         if request == HoldRequest.HOLD:
             self.report(WARN, f"no observations: {trouble.why}")
 

@@ -45,7 +45,7 @@ class ChunkServer:
     server's thread, of a chunk that no robot may get, and why.
 
     An observation that comes again asks for an action that is missing: the newest chunk is sent once
-    more where it covers that step, else the policy is asked about it.
+    more where it covers that step and the policy has not failed since, else the policy is asked about it.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ChunkServer:
             fresh = fresh and key[0] == self._flushed[0]
             if key == self._asked or not (fresh or repeated or self._chunking.is_request(observation.step)):
                 return
-            if repeated and self._covers(key):
+            if repeated and self._covers(key) and not self._problem:
                 again = self._last
             else:
                 self._queue(observation, key)

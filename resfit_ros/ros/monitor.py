@@ -10,7 +10,7 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
-from resfit_ros.bringup import NAMESPACE
+from resfit_ros.bringup import CONSOLE_ENCLAVE, NAMESPACE
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.core.types import EpisodeEnded
@@ -34,7 +34,7 @@ class GraphMonitor:
     def __enter__(self) -> "GraphMonitor":
         self._context = Context()
         # Ctrl-C belongs to the command line, which stops the graph in its own order.
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        rclpy.init(args=["--ros-args", "--enclave", CONSOLE_ENCLAVE], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(
             f"resfit_cli_{os.getpid()}", namespace=NAMESPACE, context=self._context
         )

@@ -26,6 +26,7 @@ from resfit_ros.core.types import HoldRequest, Reason
 from resfit_ros.msg import Hold
 from resfit_ros.ros.parameters import LiveParameters
 from resfit_ros.ros.qos import STEPS
+from resfit_ros.ros.qos_check import QosCheck
 
 P = TypeVar("P", bound=GraphParameters)
 
@@ -51,6 +52,8 @@ class ResfitNode(Node, Generic[P]):
         self._level, self._summary = OK, "starting"
         self._needed: list[Subscription] = []
         self._strangers = 0
+        self._qos_check = QosCheck(self)
+        self._mismatched: list[str] = []
         self.every(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     @property
@@ -90,7 +93,8 @@ class ResfitNode(Node, Generic[P]):
             except ResfitError as error:
                 self.report(WARN, f"message on {topic} passed over: {error}")
 
-        subscription = self.create_subscription(kind, topic, guarded, qos, **options)
+        events = self._qos_check.callbacks(topic, qos)
+        subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, **options)
         if needed:
             self._needed.append(subscription)
 
@@ -141,8 +145,7 @@ class ResfitNode(Node, Generic[P]):
         return {}
 
     def _publish_diagnostics(self) -> None:
-        strangers = {"messages of strangers": self._strangers} if self._strangers else {}
-        figures = self.figures() | strangers | {WAITING_FOR: ", ".join(self.not_ready()) or NOTHING}
+        figures = self.figures() | self._own_figures() | {WAITING_FOR: ", ".join(self.not_ready()) or NOTHING}
         status = DiagnosticStatus(
             level=self._level,
             name=self.get_fully_qualified_name(),
@@ -153,6 +156,15 @@ class ResfitNode(Node, Generic[P]):
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
+
+    def _own_figures(self) -> dict[str, object]:
+        complaints = self._qos_check.complaints()
+        if complaints and complaints != self._mismatched:
+            self.get_logger().warning("; ".join(complaints))
+            self._level, self._summary = max(self._level, WARN), "; ".join(complaints)
+        self._mismatched = complaints
+        mismatched = {"incompatible publishers": "; ".join(complaints)} if complaints else {}
+        return mismatched | ({"messages of strangers": self._strangers} if self._strangers else {})
 
     def shutdown(self) -> None:
         """Called once before the process ends; nodes override this to stop threads and save."""

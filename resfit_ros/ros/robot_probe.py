@@ -21,6 +21,7 @@ from rclpy.qos import (
 )
 from rclpy.signals import SignalHandlerOptions
 
+from resfit_ros.bringup import CONSOLE_ENCLAVE
 from resfit_ros.core.parameters import AggregatorParameters
 from resfit_ros.robot.interfaces import OFFERS, PUBLISHES, TRANSFORMS, Interface
 from resfit_ros.robot.limits import MergedLimits
@@ -35,7 +36,7 @@ def look_at_robot(
 ) -> SeenGraph:
     """What is there within DISCOVERY_S at most, and `seconds` of its messages."""
     context = Context()
-    rclpy.init(args=[], context=context, signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=["--ros-args", "--enclave", CONSOLE_ENCLAVE], context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node(f"resfit_check_robot_{os.getpid()}", context=context)
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)

@@ -43,16 +43,21 @@ class RobotSettings:
         return settings
 
     def _check_sources(self, config: RunConfig) -> None:
-        odd = [p for p in self.aggregator.layout.poses if p != BOX]
+        odd = [b for b in self.aggregator.layout.others if b != f"pose/{BOX}"]
         if odd:
             raise ConfigError(
-                f"{config.path}: state lists pose/{odd[0]}, but the simulated robot knows only pose/{BOX}"
+                f"{config.path}: state lists {odd[0]}, but the simulated robot knows only pose/{BOX}"
             )
         names = self.aggregator.camera_names
         if names and names != (CAMERA,):
             raise ConfigError(
                 f"{config.path}, section 'aggregator': camera_names {list(names)}, but the simulated "
                 f"robot has only the camera '{CAMERA}'"
+            )
+        if self.aggregator.camera_crops:
+            raise ConfigError(
+                f"{config.path}, section 'aggregator': camera_crops are for real cameras; the runner without ROS "
+                "does not crop: leave them out"
             )
         if names and not self.sim.camera_hz:
             raise ConfigError(

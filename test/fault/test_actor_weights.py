@@ -87,8 +87,8 @@ def with_description(**changes) -> bytes:
     return save(load(pack(actor)), metadata={"network": json.dumps({**actor.description, **changes})})
 
 
-def all_of(value: float) -> bytes:
-    actor = network(5, normaliser())
+def all_of(value: float, scaling: Normaliser | None = None) -> bytes:
+    actor = network(5, scaling or normaliser())
     for parameter in actor.parameters():
         torch.nn.init.constant_(parameter, value)
     return pack(actor)

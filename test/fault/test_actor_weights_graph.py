@@ -39,9 +39,9 @@ class Residual:
         """One observation and its chunk, in an episode of their own."""
         self._episodes += 1
         stamp = self.probe.node.get_clock().now().nanoseconds
-        self._observe.publish(observation_to_msg(Observation(stamp, self._episodes, 0, self.state)))
+        self._observe.publish(observation_to_msg(Observation(stamp, self._episodes, 0, self.state, source_id="/resfit/aggregator")))
         rows = np.repeat(self.base[None], 12, axis=0)
-        self._chunk.publish(chunk_to_msg(ActionChunk(stamp, self._episodes, 0, rows, "test")))
+        self._chunk.publish(chunk_to_msg(ActionChunk(stamp, self._episodes, 0, rows, "/resfit/base_policy")))
 
     def answers(self, at_least: int) -> list:
         """The node's actions, once there are so many."""
@@ -90,7 +90,7 @@ def test_when_the_learner_sends_wrong_weights_expect_the_node_to_refuse_them_and
         received(2, residual.scaling, sha256="0" * 64),
         received(2, normaliser(residual.scaling.joint_names, 64)),
         received(2, normaliser(residual.scaling.joint_names, 65, state_mean=[1.0] * 65)),
-        received(2, residual.scaling, data=all_of(float("nan"))),
+        received(2, residual.scaling, data=all_of(float("nan"), residual.scaling)),
         received(2, residual.scaling, schedule={"residual_scale": float("nan")}),
     ]
     for number, one in enumerate(wrong, start=1):

@@ -90,7 +90,7 @@ def test_when_five_resets_are_called_at_once_expect_one_accepted_and_one_boundar
 def test_when_resets_keep_coming_while_the_scene_is_reset_expect_as_many_boundaries_as_accepted(scene, measured):
     accepted = 0
     episodes = scene.probe.seen["episode"]
-    for _ in range(count(200, 20)):
+    for _ in range(count(200, 10)):
         futures = [client.call_async(Trigger.Request()) for client in scene.clients]
         scene.probe.wait(lambda f=futures: scene.spin() or all(one.done() for one in f), 30.0)
         accepted += sum(f.result().success for f in futures)

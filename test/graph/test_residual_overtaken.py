@@ -8,6 +8,8 @@ from resfit_ros.core.types import ActionChunk, Observation
 from resfit_ros.ros.convert import chunk_to_msg, observation_to_msg
 from resfit_ros.ros.qos import STEPS
 
+AGGREGATOR, BASE_POLICY = "/resfit/aggregator", "/resfit/base_policy"
+
 
 def test_when_an_observation_of_the_next_episode_overtakes_a_chunk_expect_both_actions(config, start):
     probe = start(describe(config, ["residual"]), whole=False)
@@ -20,11 +22,11 @@ def test_when_an_observation_of_the_next_episode_overtakes_a_chunk_expect_both_a
     def seen() -> list[tuple[int, int]]:
         return [(m.episode_id, m.step) for m in probe.seen["action"]]
 
-    observe.publish(observation_to_msg(Observation(1, 1, 8, state)))
-    observe.publish(observation_to_msg(Observation(2, 2, 0, state)))
+    observe.publish(observation_to_msg(Observation(1, 1, 8, state, source_id=AGGREGATOR)))
+    observe.publish(observation_to_msg(Observation(2, 2, 0, state, source_id=AGGREGATOR)))
     probe.spin(0.5)
     assert seen() == []
-    chunk.publish(chunk_to_msg(ActionChunk(1, 1, 8, actions)))
-    chunk.publish(chunk_to_msg(ActionChunk(2, 2, 0, actions)))
+    chunk.publish(chunk_to_msg(ActionChunk(1, 1, 8, actions, source_id=BASE_POLICY)))
+    chunk.publish(chunk_to_msg(ActionChunk(2, 2, 0, actions, source_id=BASE_POLICY)))
     probe.wait(lambda: len(seen()) >= 2, 10.0)
     assert seen() == [(1, 8), (2, 0)]

@@ -42,8 +42,8 @@ def test_when_the_policy_is_read_expect_one_enclave_per_node_and_one_for_people(
 
 
 def test_when_the_policy_is_read_by_sros2_expect_it_to_follow_its_schema():
-    pytest.importorskip("lxml", reason="lxml is not installed; it comes with sros2 (ROS from apt)")
-    sros2_policy = pytest.importorskip("sros2.policy", reason="sros2 is not installed; it comes with ROS from apt")
+    missing = "sros2 is not installed; it comes with ROS from apt"
+    sros2_policy = pytest.importorskip("sros2.policy", reason=missing)
     tree = sros2_policy.load_policy(security_policy.POLICY)  # raises on a file that is against the schema
     assert len(tree.findall("enclaves/enclave")) == len(NODE_PARAMETERS) + 1
 
@@ -128,6 +128,8 @@ def test_when_the_graphs_run_expect_all_they_use_granted_and_nothing_else(start,
         with GraphMonitor():  # what `resfit` looks at a graph with
             live.append(security_policy.watch(probe.node, probe.spin, [s.name for s in specs]))
             cli |= monitor_use(probe)
+        enclaves = {n: e for n, _, e in probe.node.get_node_names_and_namespaces_with_enclaves()}
+        assert all(enclaves[s.name] == security_policy.enclave_path(s.name) for s in specs)
         probe.supervisor.stop()
         probe.spin(0.5)
     policy, optional = security_policy.read_policy(), security_policy.optional_use()

@@ -10,7 +10,7 @@ import pytest
 
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError, DataError
-from resfit_ros.core.types import ActionChunk, Observation
+from resfit_ros.core.types import ActionChunk, Observation, Reason
 from resfit_ros.policies.chunk_server import ChunkServer, checked_chunk
 from resfit_ros.policies.protocol import PolicySpec
 
@@ -51,12 +51,15 @@ def seen(step: int, episode_id: int = 1) -> Observation:
 class Rig:
     """A running server and what came out of it."""
 
-    def __init__(self, policy: Scripted, load=None, take_all: bool = False, timeout_s: float = 5.0) -> None:
+    def __init__(self, policy: Scripted, load=None, take_all: bool = False, timeout_s: float = 5.0, **more) -> None:
         self.policy = policy
         self.chunks: Queue[ActionChunk] = Queue()
+        self.unfit: Queue = Queue()
+        on_chunk = more.pop("on_chunk", self.chunks.put)
         self.server = ChunkServer(
-            "given", load or (lambda: policy), self.chunks.put, Chunking(4), take_all, 0.01, timeout_s
-        )
+            "given", load or (lambda: policy), on_chunk, Chunking(4), take_all, 0.01, timeout_s,
+            on_unfit=lambda *words: self.unfit.put(words), **more,
+        )  # fmt: skip
 
     def next(self) -> ActionChunk:
         return self.chunks.get(timeout=WAIT_S)
@@ -132,6 +135,71 @@ def test_when_an_observation_comes_again_expect_the_chunk_that_covers_it_again()
         rig.server.observe(seen(2))
         assert rig.next() is first
         assert rig.policy.entered.qsize() == 1
+
+
+def test_when_the_policy_failed_since_expect_it_asked_again_although_an_old_chunk_covers_the_step():
+    with running(Scripted()) as rig:
+        rig.server.observe(seen(0))
+        rig.next()
+        rig.policy.answer = KeyError("gripper")
+        rig.server.observe(seen(4))
+        rig.wait_for(lambda: rig.server.status().problem)
+        rig.policy.answer = np.ones((6, 2))
+        rig.server.observe(seen(5))
+        rig.server.observe(seen(5))
+        assert rig.next().step == 5
+        assert rig.server.status().problem == ""
+
+
+def test_when_an_answer_took_too_long_expect_it_thrown_away_and_the_policy_asked_anew():
+    with running(Scripted(), discard_s=0.0) as rig:
+        rig.server.observe(seen(0))
+        rig.wait_for(lambda: rig.server.status().problem)
+        assert "its answer is thrown away and it is asked anew" in rig.server.status().problem
+        assert rig.nothing_more()
+        rig.server._discard_s = 5.0
+        rig.server.observe(seen(0))
+        assert rig.next().step == 0
+        assert rig.server.status().discarded == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"), [(np.full((6, 2), np.nan), Reason.NON_FINITE), (np.ones((6, 3)), Reason.WRONG_SIZE)]
+)
+def test_when_no_robot_may_get_a_chunk_expect_the_reason_told(answer, reason):
+    with running(Scripted()) as rig:
+        rig.policy.answer = answer
+        rig.server.observe(seen(0))
+        given, sentence = rig.unfit.get(timeout=WAIT_S)
+        assert given is reason
+        assert sentence.startswith("base policy 'scripted' failed: it")
+
+
+def test_when_a_chunk_cannot_be_sent_expect_that_said_and_the_thread_alive():
+    def refuse(chunk: ActionChunk) -> None:
+        raise RuntimeError("the context is gone")
+
+    with running(Scripted(), on_chunk=refuse) as rig:
+        rig.server.observe(seen(0))
+        rig.wait_for(lambda: rig.server.status().problem)
+        assert "could not be sent: the context is gone" in rig.server.status().problem
+        rig.policy.entered.get(timeout=WAIT_S)
+        rig.server.observe(seen(4))
+        assert rig.policy.entered.get(timeout=WAIT_S) == (1, 4)
+
+
+def test_when_loading_ends_in_system_exit_expect_it_said_and_tried_again():
+    tries = []
+
+    def load() -> Scripted:
+        tries.append(1)
+        if len(tries) == 1:
+            raise SystemExit("usage: policy.py --weights FILE")
+        return Scripted()
+
+    with running(Scripted(), load=load) as rig:
+        rig.wait_for(lambda: rig.server.status().loaded)
+        assert len(tries) == 2
 
 
 def test_when_no_chunk_covers_a_repeated_observation_expect_the_policy_asked_about_it():

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.core.parameters import AggregatorParameters
+from resfit_ros.core.safety_parameters import SafetyParameters
 from resfit_ros.core.schema import markdown_table
 from resfit_ros.policies.openpi import OpenpiOptions
 
@@ -13,7 +15,14 @@ WRITTEN = "written by resfit_ros.core.schema.markdown_table -->\n"
 
 
 @pytest.mark.parametrize(
-    ("page", "kind"), [("learning.md", LearningConfig), ("policies/openpi.md", OpenpiOptions)], ids=lambda v: str(v)
+    ("page", "kind"),
+    [
+        ("learning.md", LearningConfig),
+        ("policies/openpi.md", OpenpiOptions),
+        ("sensors.md", AggregatorParameters),
+        ("safety.md", SafetyParameters),
+    ],
+    ids=lambda v: str(v),
 )
 def test_when_settings_are_documented_expect_the_table_of_the_code(page, kind):
     written = (DOCS / page).read_text().split(WRITTEN)[1].split("<!-- end of")[0]

@@ -194,11 +194,11 @@ def test_when_compressed_data_is_no_picture_expect_refusal(data):
 
 
 @pytest.mark.parametrize(
-    ("pixels", "end"), [(noise(4, 6), ".png"), (noise(4, 6, 1)[:, :, 0], ".png"), (noise(4, 6).astype(np.uint16)[:, :, 0], ".png")]
+    "pixels", [noise(4, 6), noise(4, 6)[:, :, 0], noise(4, 6)[:, :, 0].astype(np.uint16)], ids=["rgb", "grey", "depth"]
 )
-def test_when_there_is_no_opencv_expect_the_same_from_pillow(monkeypatch, pixels, end):
+def test_when_there_is_no_opencv_expect_the_same_from_pillow(monkeypatch, pixels):
     pytest.importorskip("PIL")
-    data = encoded(pixels, end)
+    data = encoded(pixels)
     with_opencv, _ = rgb8_of_file(data, "", PictureOptions(6, 4))
     monkeypatch.setitem(sys.modules, "cv2", None)
     with_pillow, _ = rgb8_of_file(data, "", PictureOptions(6, 4))
