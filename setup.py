@@ -87,7 +87,7 @@ setup(
     install_requires=SERVING_NEEDS + ([] if WITHOUT_ROS else ROBOT_NEEDS),
     extras_require={
         'onnx': ['onnxruntime'],
-        'robot': ['opencv-python-headless', 'pin', 'rosbags-image', 'ruckig'],
+        'robot': ['opencv-python-headless', 'pin', 'ruckig'],
         'test': ['hypothesis', 'onnx', 'onnxruntime', 'pytest', 'pytest-timeout'],
     },
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},

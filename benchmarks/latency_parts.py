@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.types import Observation
-from resfit_ros.msg import Action
+from resfit_ros.msg import Action, ExecutedAction
 from resfit_ros.msg import Observation as ObservationMsg
 from resfit_ros.policies.protocol import PolicySpec, Robot
 from resfit_ros.ros.convert import doubles, floats, header, image_to_msg, observation_to_msg
@@ -69,6 +69,7 @@ def robot(path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     commands: list[tuple[int, float]] = []
     actions: list[tuple[int, int, float]] = []
+    executed: list[tuple[int, bool]] = []
     states = node.create_publisher(JointState, "/joint_states", ROBOT)
     cameras = [node.create_publisher(Image, f"/{name}/image_raw", ROBOT) for name in CAMERAS]
     image = image_to_msg(picture, 0)
@@ -80,6 +81,7 @@ def robot(path: Path) -> None:
 
     def publish_images() -> None:
         image.header = header(time.time_ns())
+        image.data[0] = (image.data[0] + 1) % 256  # a camera that repeats itself counts as broken
         for publisher in cameras:
             publisher.publish(image)
 
@@ -91,6 +93,9 @@ def robot(path: Path) -> None:
         stamp = message.header.stamp
         actions.append((message.step, stamp.sec * 10**9 + stamp.nanosec, float(message.command[0])))
 
+    def on_executed(message: ExecutedAction) -> None:
+        executed.append((message.step, message.tainted))
+
     def on_reset(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
         return response
@@ -99,8 +104,9 @@ def robot(path: Path) -> None:
     node.create_timer(1.0 / CAMERA_HZ, publish_images)
     node.create_subscription(JointTrajectory, "/joint_command", on_command, ROBOT)
     node.create_subscription(Action, "/resfit/action", on_action, STEPS)
+    node.create_subscription(ExecutedAction, "/resfit/executed_action", on_executed, STEPS)
     node.create_service(Trigger, "/resfit/reset_scene", on_reset)
-    spin(node, path, lambda: {"commands": commands, "actions": actions})
+    spin(node, path, lambda: {"commands": commands, "actions": actions, "executed": executed})
 
 
 def relay(stage: int, rate_hz: float, path: Path) -> None:

@@ -21,6 +21,7 @@ RECORD_SCENES, FINETUNE_SCENES, BASE_SCENES, FINAL_SCENES = 0, 100_000, 500_000,
 SCENES_PER_SEED = 1_000_000
 CAMERA_SETTINGS = ("camera_names", "image_width", "image_height")  # all others' are the aggregator's
 CHUNK_SETTINGS = ("execute_steps", "prefetch_steps", "blend_steps", "temporal_ensembling", "ensemble_decay")
+BASE_SETTINGS = ("base_source", "base_command_type", "base_timeout_s", "base_name")
 TELEOP_SETTINGS = ("teleop", "teleop_command_type", "teleop_timeout_s")
 
 
@@ -36,8 +37,20 @@ def feature_extractor(config: RunConfig) -> str:
 
 
 def base_from_topic(config: RunConfig) -> bool:
-    """Whether an existing controller takes the place of the node base_policy."""
-    return config.robot.get("base_source", CHUNKS) == TOPIC
+    """Whether an existing controller takes the place of the node base_policy.
+
+    Raises ConfigError where a node's section says otherwise than section 'robot': which nodes there are
+    and where their topics lead depends on it.
+    """
+    source = config.robot.get("base_source", CHUNKS)
+    for name in config.sections:
+        theirs = config.section(name).get("base_source", source)
+        if theirs != source:
+            raise ConfigError(
+                f"{config.path}, section '{name}': base_source is {theirs}, for the other nodes it is {source}; set it "
+                "once, in section 'robot'"
+            )
+    return source == TOPIC
 
 
 def base_policy_of(config: RunConfig, given: Policy = None) -> str:
@@ -103,7 +116,7 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
         if name in nodes:
             overrides[name] = camera_settings(config) | overrides.get(name, {})
     specs = describe(config, nodes, overrides)
-    for key in (*CHUNK_SETTINGS, *TELEOP_SETTINGS):
+    for key in (*CHUNK_SETTINGS, *BASE_SETTINGS, *TELEOP_SETTINGS):
         used = {s.parameters[key] for s in specs if key in s.parameters}
         if len(used) > 1:
             raise ConfigError(

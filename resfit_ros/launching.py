@@ -126,13 +126,16 @@ class Values:
             ) from None
 
     def beside_policy(self, name: str, place: str, policy: str) -> Path | None:
-        """A directory of the run that the policy belongs to when `name` is auto; None: without."""
+        """A directory of the run that the policy belongs to when `name` is auto; None: without.
+
+        A controller (policy empty) belongs to no run: Path("") would be the current directory.
+        """
         given = self.text(name)
         if given == NONE:
             return None
         if given == AUTO:
             found = Path(policy).parent / place
-            return found if Path(policy).is_dir() and found.is_dir() else None
+            return found if policy and Path(policy).is_dir() and found.is_dir() else None
         if not Path(given).is_dir():
             raise ConfigError(f"{name}:={given}: no such directory; give another, or {name}:={NONE}")
         return Path(given).resolve()

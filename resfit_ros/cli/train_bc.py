@@ -85,8 +85,8 @@ def _check_evaluation(config: Any) -> Any:
     horizon = config.behaviour_cloning.horizon
     if horizon < least:
         raise ConfigError(
-            f"horizon {horizon} is shorter than execute_steps + prefetch_steps, {least}; raise horizon, or "
-            "lower execute_steps or prefetch_steps"
+            f"horizon {horizon} is shorter than execute_steps + prefetch_steps + blend_steps, {least}; raise horizon, or "
+            "lower one of them"
         )
     return config
 
@@ -98,6 +98,11 @@ def _print_training(kind: str, out: Path, result: Mapping[str, Any]) -> None:
         f"{kind} policy in {out}: {result['demonstrations']} demonstrations, {result['steps']} steps, "
         f"loss {result['loss']:.4f}{words}, {result['seconds']:.0f} s"
     )
+    if result["diverged_by"]:
+        console.print(
+            f"training diverged by update {result['diverged_by']}: the best weights before that are kept; lower the "
+            "learning rate and train again"
+        )
 
 
 def _evaluate(config: Any, directory: Path, episodes: int, seed: int) -> None:

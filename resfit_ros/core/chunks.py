@@ -18,7 +18,7 @@ class ChunkVerdict(enum.Enum):
     DUPLICATE = "duplicate"
     STALE = "older than one that is there"
     LATE = "arrived after its last action was due"
-    SHORT = "fewer actions than execute_steps + prefetch_steps"
+    SHORT = "fewer actions than execute_steps + prefetch_steps + blend_steps"
     WRONG_SIZE = "wrong action dimension"
     NON_FINITE = "NaN or Inf"
 
@@ -45,11 +45,16 @@ class Chunking:
             raise ConfigError("prefetch_steps and blend_steps must be at least 0")
         if self.temporal_ensembling and self.blend_steps:
             raise ConfigError("temporal_ensembling averages at every step: set blend_steps to 0")
+        if self.blend_steps > self.execute_steps:
+            raise ConfigError(
+                f"blend_steps {self.blend_steps} is more than execute_steps {self.execute_steps}: the next chunk would "
+                "take over in the middle of a blend, and the base action would jump; lower blend_steps"
+            )
 
     @property
     def least_horizon(self) -> int:
-        """Actions a chunk needs to last until the next one takes over on time."""
-        return self.execute_steps + self.prefetch_steps
+        """Actions a chunk needs to last until the next one has taken over on time, blend included."""
+        return self.execute_steps + self.prefetch_steps + self.blend_steps
 
     def is_request(self, step: int) -> bool:
         """Whether a chunk is computed from the observation of `step`."""

@@ -1,21 +1,24 @@
 """A human drives for a while: whose action a step gets, and which chunks count afterwards."""
 
+import dataclasses
+
 import numpy as np
 
-from resfit_ros.core.command_path import CommandFollower, CommandPath
+from resfit_ros.core.acting import base_action
+from resfit_ros.core.command_path import CommandPath
+from resfit_ros.core.teleop import TeleopFollower
 from resfit_ros.core.types import Action, Float32, Float64, Mode, Observation
 
 
 class Intervention:
     """Follows teleoperation on the steady clock and notices when it hands back.
 
-    timeout_ns: a human drives until so long after the newest command; 0: nobody ever does.
+    timeout_ns: a human drives until so long after the newest command; 0: nobody ever does. period_ns:
+    of control; a target is meant for the end of the step.
     """
 
-    def __init__(self, timeout_ns: int) -> None:
-        self._timeout_ns = timeout_ns
-        self._follower = CommandFollower()
-        self._received_ns: int | None = None
+    def __init__(self, timeout_ns: int, period_ns: int) -> None:
+        self._follower = TeleopFollower(timeout_ns, period_ns, period_ns)
         self.driving = False  # whether a human drove when the newest step was looked at
         self.first_chunk_step = 0  # chunks computed from earlier observations are not used
 
@@ -25,20 +28,15 @@ class Intervention:
 
     def receive(self, path: CommandPath, now_ns: int) -> None:
         """Takes a teleoperation command."""
-        if not self._timeout_ns:
-            return
-        if not self.active(now_ns):
-            self._follower = CommandFollower()
-        self._follower.receive(path, now_ns)
-        self._received_ns = now_ns
+        self._follower.receive(path, None, now_ns)
 
     def active(self, now_ns: int) -> bool:
         """Whether a human drives."""
-        return self._received_ns is not None and now_ns - self._received_ns <= self._timeout_ns
+        return self._follower.active(now_ns)
 
-    def target(self, at_ns: int) -> Float64 | None:
-        """Where the human wants the joints at `at_ns`, (A,); None before the first command."""
-        return self._follower.at(at_ns)
+    def target(self, now_ns: int) -> Float64 | None:
+        """Where the human wants the joints a period from now, (A,); None where nobody drives."""
+        return self._follower.target(now_ns)
 
     def handed_back(self, step: int, now_ns: int) -> bool:
         """Whether `step`, the next to be decided, is the first after an intervention.
@@ -61,14 +59,5 @@ def intervention_action(
     observation: Observation, base: Float32, phase: float, target: Float64, source_id: str
 ) -> Action:
     """The human's target as the action; the base action is kept for learning, (A,) each."""
-    return Action(
-        stamp_ns=observation.stamp_ns,
-        episode_id=observation.episode_id,
-        step=observation.step,
-        base=base,
-        residual=np.zeros_like(base),
-        command=target.astype(np.float32),
-        chunk_phase=phase,
-        mode=Mode.INTERVENTION,
-        source_id=source_id,
-    )
+    alone = base_action(observation, base, phase, source_id)
+    return dataclasses.replace(alone, command=target.astype(np.float32), mode=Mode.INTERVENTION)

@@ -157,7 +157,11 @@ class ChunkParameters(GraphParameters):
         0, ge=0, le=1000, doc="a chunk is computed so long before its first action is due", unit="steps"
     )
     blend_steps: int = param(
-        0, ge=0, le=100, doc="steps in which the base action goes over from one chunk to the next", unit="steps"
+        0,
+        ge=0,
+        le=100,
+        doc="steps in which the base action goes over from one chunk to the next; at most execute_steps",
+        unit="steps",
     )
     temporal_ensembling: bool = param(False, doc="average all chunks that cover a step (ACT)")
     ensemble_decay: float = param(

@@ -20,8 +20,8 @@ class TeleopFollower:
         """Whether a human drives."""
         return self._received_ns is not None and now_ns - self._received_ns <= self._timeout_ns
 
-    def receive(self, path: CommandPath, here: Float64, now_ns: int) -> None:
-        """Takes a command; the first one sets out from `here` (A,), the set point."""
+    def receive(self, path: CommandPath, here: Float64 | None, now_ns: int) -> None:
+        """Takes a command; the first one sets out from `here` (A,), the set point, None: unknown."""
         if not self._timeout_ns:
             return
         if not self.active(now_ns):

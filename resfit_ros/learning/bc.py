@@ -111,7 +111,8 @@ def clone(
     """Trains on most episodes and keeps the weights that are best on the others.
 
     AdamW with cosine decay. The scaling is fitted to the training episodes alone. Without validation
-    episodes the last weights are kept. Raises DataError when the pictures do not fit `inputs`.
+    episodes the last weights are kept. Raises DataError when the pictures do not fit `inputs`,
+    or training diverges.
     """
     if config.use_images != bool(inputs.cameras):
         raise ConfigError("use_images needs camera_names, and the cameras are only used with it; set both")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from resfit_ros.core.errors import DataError
 from resfit_ros.core.learning_config import MLP, BCConfig
 from resfit_ros.learning.bc_data import Demonstrations
 
@@ -30,6 +31,7 @@ class TrainingRecord:
     training_losses: list[float] = field(default_factory=list)  # mean since the entry before
     validation_losses: list[float] = field(default_factory=list)
     best_update: int = 0  # whose weights are kept
+    diverged_by: int = 0  # update at which NaN or Inf ended the training; 0: it did not
     seconds: float = 0.0
 
 
@@ -56,7 +58,10 @@ class Training:
         self._worse = 0  # validations since the best one
 
     def train(self, on_update: OnUpdate) -> None:
-        """All updates, or fewer when validation has not improved for long enough."""
+        """All updates, or fewer when validation has not improved for long enough, or training diverges.
+
+        Raises DataError when it diverges before there are weights to keep.
+        """
         c, record, started = self._config, self._record, time.monotonic()
         recent: list[Tensor] = []
         for update in range(1, c.updates + 1):
@@ -65,7 +70,7 @@ class Training:
             if update % c.validate_every == 0 or done:
                 self._note(update, torch.stack(recent).mean().item())
                 recent = []
-                done = done or bool(c.patience and self._worse >= c.patience)
+                done = done or bool(record.diverged_by or (c.patience and self._worse >= c.patience))
             if update % REPORT_EVERY == 0 or done:
                 on_update(update, loss.item(), (record.validation_losses or [NAN])[-1])
             if done:
@@ -88,6 +93,9 @@ class Training:
 
     def _note(self, update: int, training_loss: float) -> None:
         record, validation = self._record, self._validate()
+        if not self._is_finite(training_loss, validation):
+            self._end_diverged(update, training_loss)
+            return
         record.updates.append(update)
         record.training_losses.append(training_loss)
         record.validation_losses.append(validation)
@@ -98,6 +106,20 @@ class Training:
             self._best_weights = copy.deepcopy(self.network.state_dict())
         else:
             self._worse += 1
+
+    def _is_finite(self, training_loss: float, validation: float) -> bool:
+        """The weights too: the newest update may have spoilt them after its loss was computed."""
+        losses = [training_loss] if self._validation is None else [training_loss, validation]
+        return all(map(math.isfinite, losses)) and all(bool(p.isfinite().all()) for p in self.network.parameters())
+
+    def _end_diverged(self, update: int, training_loss: float) -> None:
+        self._record.diverged_by = update
+        if self._best_weights is None:
+            rate = "learning_rate" if self._config.kind == MLP else "transformer_lr"
+            raise DataError(
+                f"training diverged by update {update}: loss or weights hold NaN or Inf (training loss "
+                f"{training_loss:g}), and there are no earlier weights to keep; lower {rate}"
+            )
 
     @torch.no_grad()
     def _validate(self) -> float:

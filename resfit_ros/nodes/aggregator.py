@@ -30,6 +30,8 @@ WARN_EVERY_NS = 1_000_000_000
 class Aggregator(ResfitNode[AggregatorParameters]):
     """Realtime: samples at control_hz. Lockstep: samples once all sources show the same instant."""
 
+    niceness = -10
+
     def __init__(self) -> None:
         super().__init__("aggregator")
         p = self.params

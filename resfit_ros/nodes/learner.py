@@ -67,6 +67,8 @@ class LearningFailed(ResfitError):
 class Learner(ResfitNode[LearnerParameters]):
     """Message stream to transitions to updates; the training itself runs in a thread of its own."""
 
+    niceness = 5
+
     def __init__(self) -> None:
         super().__init__("learner")
         p = self.params

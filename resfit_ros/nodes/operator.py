@@ -13,7 +13,7 @@ from resfit_ros.core.joy_mapping import JoyMapping, PadAction, PressDetector, ma
 from resfit_ros.core.operator_requests import RETRY_NS, EstopRequest, HoldWish
 from resfit_ros.core.parameters import OperatorParameters
 from resfit_ros.core.types import HoldRequest, Outcome, Reason, SafetyState
-from resfit_ros.msg import Action, Hold, Label, SafetyStatus
+from resfit_ros.msg import Action, Label, SafetyStatus
 from resfit_ros.ros.convert import header, to_ns
 from resfit_ros.ros.node import ERROR, OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import STEPS
@@ -76,7 +76,7 @@ class Operator(ResfitNode[OperatorParameters]):
         self._told_ns: int | None = None
         self._pad_problem = ""
         self._labels = self.create_publisher(Label, "label_event", STEPS)
-        self._holds = self.create_publisher(Hold, "hold_request", STEPS)
+        self.may_hold()
         self._calls = {
             "reset": self.create_client(Trigger, "reset"),
             "arm": self.create_client(SetBool, "arm"),
@@ -207,15 +207,7 @@ class Operator(ResfitNode[OperatorParameters]):
             self._held = why
             return
         self._held, self._hold_sent_ns = why, now_ns
-        self._holds.publish(
-            Hold(
-                header=header(self.stamp_ns()),
-                request=int(HoldRequest.HOLD if why else HoldRequest.RELEASE),
-                reasons=int(Reason.OPERATOR),
-                why=why,
-                source_id=self.source_id,
-            )
-        )
+        self.ask_to_hold(HoldRequest.HOLD if why else HoldRequest.RELEASE, Reason.OPERATOR, why)
 
     def _tell(self, level: bytes, text: str) -> None:
         self._told_ns = self.now_ns()

@@ -44,6 +44,8 @@ class ResidualNode(ResfitNode[ResidualParameters]):
     holds).
     """
 
+    niceness = -10
+
     def __init__(self) -> None:
         super().__init__("residual")
         p = self.params
@@ -53,7 +55,9 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._parser = CommandParser(p.joint_names)
         self._noise = CorrelatedNoise(len(p.joint_names), p.exploration_correlation)
         self._actor = ActorSlot(p.joint_names, p.feature_extractor)
-        self._intervention = Intervention(round(p.teleop_timeout_s * 1e9) if p.teleop else 0)
+        self._intervention = Intervention(
+            round(p.teleop_timeout_s * 1e9) if p.teleop else 0, p.control_period_ns
+        )
         self._episode_id = 0
         self._last: ActionMsg | None = None
         self._pending: Observation | None = None
@@ -275,9 +279,9 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         return target.astype("float32"), 0.0
 
     def _act(self, observation: Observation, base: Float32, phase: float) -> Action:
-        if self._intervention.driving:
+        target = self._intervention.target(self.now_ns()) if self._intervention.driving else None
+        if target is not None:
             self._interventions += 1
-            target = self._intervention.target(self.now_ns() + self.params.control_period_ns)
             return intervention_action(observation, base, phase, target, self.source_id)
         alone = base_action(observation, base, phase, self.source_id)
         slot = self._actor

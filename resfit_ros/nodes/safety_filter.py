@@ -1,5 +1,6 @@
 """The last node before the robot: limits, watchdogs, hold, arming."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -145,7 +146,10 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
             self._execute(action)
 
     def _is_plausible(self, stamp_ns: int) -> bool:
-        return 0 < stamp_ns <= self.stamp_ns() + self._timing.stamp_tolerance_ns
+        return stamp_ns > 0 and not self._begins_later(stamp_ns)
+
+    def _begins_later(self, stamp_ns: int) -> bool:
+        return stamp_ns > self.stamp_ns() + self._timing.stamp_tolerance_ns
 
     def _on_episode(self, message: Episode) -> None:
         event = episode_from_msg(message)
@@ -171,7 +175,10 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
             self._publish_executed(cut_short)
 
     def _on_base_command(self, kind: type, data: bytes) -> None:
-        path = self._parser.path(deserialize_message(data, kind))
+        message = deserialize_message(data, kind)
+        path = self._parser.path(message)
+        if hasattr(message, "header") and self._begins_later(to_ns(message.header.stamp)):
+            path = dataclasses.replace(path, plain=False)  # followed from now on, never passed on
         if self._filter.on_base_command(path, self.now_ns()):
             self._commands.forward(data)
 

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import DataError, ResfitError
-from resfit_ros.core.types import ActionChunk, Float32, Observation, Reason
+from resfit_ros.core.types import ActionChunk, Observation, Reason
+from resfit_ros.policies.checked_chunk import checked_chunk
 from resfit_ros.policies.protocol import BasePolicy, History, close_policy, history_of
 
 Earlier = tuple[Observation, ...]
@@ -69,6 +68,7 @@ class ChunkServer:
         self._history: History | None = None  # known once the policy is loaded
         self._newest: tuple[int, int] | None = None  # (episode, step) last observed
         self._seen: Observation | None = None  # the same, whole
+        self._seen_s = -float("inf")  # time of it
         self._flushed = (0, 0)  # (episode, step): of this episode, only chunks from this step on count
         self._fresh_due = False  # the flush still waits for an observation it can be answered from
         self._flushes = 0
@@ -92,6 +92,7 @@ class ChunkServer:
         again: ActionChunk | None = None
         with self._wake:
             repeated, self._newest, self._seen = key == self._newest, key, observation
+            self._seen_s = time.monotonic()
             if self._history is not None:
                 self._history.see(observation)
             fresh = self._fresh_due and key >= self._flushed
@@ -142,7 +143,12 @@ class ChunkServer:
         self._wake.notify()
 
     def infer_now(self, observation: Observation) -> ActionChunk:
-        """A chunk for any observation, in the caller's thread. Raises DataError when there is none."""
+        """A chunk for any observation, in the caller's thread.
+
+        Raises DataError when there is none, and for another episode than the one that is running: the policy would
+        forget what it remembers of that one.
+        """
+        self._refuse_other_episode(observation.episode_id)
         if not self._using.acquire(timeout=self._timeout_s):
             raise DataError(f"base policy '{self._name}' is busy with another observation; ask again")
         try:
@@ -153,6 +159,15 @@ class ChunkServer:
             raise DataError(_sentence(self._name, error)) from error
         finally:
             self._using.release()
+
+    def _refuse_other_episode(self, episode_id: int) -> None:
+        with self._wake:
+            running = self._newest is not None and time.monotonic() - self._seen_s < self._timeout_s
+            if running and episode_id != self._newest[0]:
+                raise DataError(
+                    f"base policy '{self._name}' is serving episode {self._newest[0]}; ask with that episode_id, or "
+                    f"once no observation has come for {self._timeout_s:g} s"
+                )
 
     def status(self) -> ServerStatus:
         """A copy of the counters, and what is wrong if anything is."""
@@ -282,32 +297,6 @@ class ChunkServer:
             inference_time_s=time.perf_counter() - begin,
             policy_sha256=policy.spec.identity,
         )
-
-
-class UnfitChunk(DataError):
-    """A chunk no robot may get, with the reason."""
-
-    def __init__(self, sentence: str, reason: Reason) -> None:
-        super().__init__(sentence)
-        self.reason = reason
-
-
-def checked_chunk(actions: object, action_dim: int, least_horizon: int = 1) -> Float32:
-    """float32 (H, A). Raises DataError on too few rows, UnfitChunk on another shape, NaN or Inf."""
-    chunk = np.asarray(actions, np.float32)
-    if chunk.ndim != 2 or chunk.shape[1] != action_dim or not len(chunk):
-        sentence = f"it gave a chunk of shape {chunk.shape}, expected (horizon, {action_dim})"
-        raise UnfitChunk(sentence, Reason.WRONG_SIZE)
-    if len(chunk) < least_horizon:
-        raise DataError(
-            f"it gave a chunk of {len(chunk)} actions, execute_steps + prefetch_steps needs {least_horizon}; lower them"
-        )
-    wrong = np.argwhere(~np.isfinite(chunk))
-    if len(wrong):
-        row, joint = wrong[0]
-        sentence = f"its chunk holds NaN or Inf, first in row {row}, joint {joint}; the whole chunk is rejected"
-        raise UnfitChunk(sentence, Reason.NON_FINITE)
-    return chunk
 
 
 def _sentence(name: str, error: Exception, what: str = "failed") -> str:

@@ -17,7 +17,8 @@ class ChunkedPolicy:
         self._history = History(history_of(policy))
 
     def reset(self, episode_id: int) -> None:
-        """Starts an episode: its observations follow from step 0 on."""
+        """Starts an episode: its observations follow from step 0 on. The id may be that of the one before."""
+        self._history = History(history_of(self.policy))
         self._buffer.reset(episode_id)
         self.policy.reset(episode_id)
 

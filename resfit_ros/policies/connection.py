@@ -1,8 +1,10 @@
 """One client connection of the openpi protocol that never blocks for longer than it was told."""
 
+import socket
+import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -33,7 +35,7 @@ class Connection:
     ) -> None:
         self._address, self._connect_timeout_s, self._clock_s = address, connect_timeout_s, clock_s
         self._headers = {"Authorization": f"Api-Key {api_key}"} if api_key else None
-        self._socket: ClientConnection | None = None
+        self._connection: ClientConnection | None = None
         self._closing = ExitStack()  # of the connection at hand
         self._metadata: Mapping[str, Any] = {}
         self._server = ""  # identity of the metadata
@@ -52,10 +54,11 @@ class Connection:
         Raises DataError naming the server where there is none within `timeout_s`, the connection
         breaks, or the server reports an error.
         """
-        socket, data = self._open(), pack(message)
+        connection, data = self._open(), pack(message)
+        deadline_s = time.monotonic() + timeout_s
         try:
-            socket.send(data)
-            answer = socket.recv(timeout=timeout_s)
+            _send(connection, data, timeout_s)
+            answer = connection.recv(timeout=max(deadline_s - time.monotonic(), 0.0))
             if isinstance(answer, str):
                 raise DataError(f"it reports an error: {_end_of(answer)}")
             unpacked = unpack(answer)
@@ -70,26 +73,26 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection."""
-        self._socket = None
+        self._connection = None
         self._closing.close()
 
     def _open(self) -> ClientConnection:
-        if self._socket is not None:
-            return self._socket
+        if self._connection is not None:
+            return self._connection
         wait_s = self._not_before_s - self._clock_s()
         if wait_s > 0:
             raise DataError(f"{self._problem}; it is tried again in {wait_s:.1f} s")
-        socket = self._connect()
+        connection = self._connect()
         try:
-            greeting = socket.recv(timeout=self._connect_timeout_s)
+            greeting = connection.recv(timeout=self._connect_timeout_s)
             metadata = unpack(greeting if isinstance(greeting, bytes) else greeting.encode())
         except TimeoutError:
             raise self._failed(f"it accepted but sent no greeting within {self._connect_timeout_s:g} s") from None
         except (ConnectionClosed, OSError, DataError) as error:
             raise self._failed(f"its greeting cannot be used ({error})") from None
-        self._socket = socket
+        self._connection = connection
         self._check_server(metadata)
-        return socket
+        return connection
 
     def _connect(self) -> ClientConnection:
         try:
@@ -141,6 +144,56 @@ class Connection:
     def _put_off(self) -> None:
         self._back_off_s = min(max(2 * self._back_off_s, FIRST_BACK_OFF_S), LARGEST_BACK_OFF_S)
         self._not_before_s = self._clock_s() + self._back_off_s
+
+
+def _send(connection: ClientConnection, data: bytes, timeout_s: float) -> None:
+    """Raises TimeoutError where sending takes longer."""
+    if len(data) < _send_buffer(connection):
+        connection.send(data)  # without the second thread below, which costs some tenths of a millisecond
+        return
+    with _cut_off_after(timeout_s, connection):
+        connection.send(data)
+
+
+def _send_buffer(connection: ClientConnection) -> float:
+    """Bytes that can be sent without blocking.
+
+    The kernel's buffer is empty: all of the question before was taken, or it would have had no answer.
+    """
+    try:
+        return connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) / 2  # the rest is bookkeeping
+    except OSError:
+        return float("inf")  # closed by the other side: `send` says so at once
+
+
+@contextmanager
+def _cut_off_after(timeout_s: float, connection: ClientConnection) -> Iterator[None]:
+    """Raises TimeoutError where what is done inside takes longer: `send` itself would wait for ever.
+
+    The socket's own timeout cannot be used, the thread that receives shares it.
+    """
+    late = threading.Event()
+
+    def cut_off() -> None:
+        late.set()
+        try:
+            connection.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed already
+
+    timer = threading.Timer(timeout_s, cut_off)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except ConnectionClosed:
+        if late.is_set():
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise TimeoutError
 
 
 def _end_of(text: str) -> str:

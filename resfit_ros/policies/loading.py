@@ -7,7 +7,7 @@ from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import BasePolicyParameters
 from resfit_ros.policies import reference as kinds
-from resfit_ros.policies.protocol import BasePolicy, Robot, check_fits
+from resfit_ros.policies.protocol import BasePolicy, Robot, check_fits, close_policy
 from resfit_ros.policies.reference import PolicyReference, parse_reference
 
 # Each module has load(reference, robot) -> BasePolicy. They are imported when they are asked for: no
@@ -50,7 +50,11 @@ def load_policy(reference: PolicyReference, robot: Robot, chunking: Chunking) ->
         raise ConfigError(
             f"base policy '{reference}' needs the Python package '{missing}', which is missing: {INSTALL[missing]}"
         ) from None
-    check_fits(policy.spec, robot, chunking.least_horizon)
+    try:
+        check_fits(policy.spec, robot, chunking.least_horizon)
+    except BaseException:  # it may hold a connection, and is loaded again and again
+        close_policy(policy)
+        raise
     return policy
 
 

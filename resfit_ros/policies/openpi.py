@@ -38,6 +38,46 @@ class OpenpiOptions(InputOptions):
         60.0, gt=0.0, doc="longest wait for the first chunk, asked for at load; servers compile then", unit="s"
     )
     api_key_env: str = param("", doc="environment variable that holds the server's API key; empty: none")
+    version: str = param(
+        "", doc="name and version of what a foreign server serves, its identity; empty: its address stands for it"
+    )
+
+
+@dataclass(frozen=True)
+class ServerSays:
+    """What our own server says of its policy; openpi's says nothing of the kind (`ours` False)."""
+
+    ours: bool = False
+    name: str = "openpi"
+    identity: str = ""
+    state_dim: int = 0  # 0: the policy looks at no state
+    joint_names: tuple[str, ...] = ()
+    cameras: tuple[Camera, ...] = ()
+    control_hz: float = 0.0
+    history: int = 0
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any], where: str) -> "ServerSays":
+        """Raises DataError on what is no such description."""
+        said = metadata.get(EXTENSION)
+        if not said:
+            return cls()
+        try:
+            return cls(
+                ours=True,
+                name=str(said["name"]).split(":")[0],
+                identity=str(said["identity"]),
+                state_dim=int(said["state_dim"]),
+                joint_names=tuple(map(str, said["joint_names"])),
+                cameras=tuple(Camera(str(c["name"]), int(c["height"]), int(c["width"])) for c in said["cameras"]),
+                control_hz=float(said["control_hz"]),
+                history=int(said["history"]),
+            )
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise DataError(
+                f"{where}: what the server says of its policy cannot be used ({type(error).__name__}: {error}); "
+                "serve it with the same release of resfit_ros"
+            ) from None
 
 
 class OpenpiPolicy:
@@ -51,37 +91,51 @@ class OpenpiPolicy:
         self._earlier: Sequence[Observation] = ()
         try:
             metadata = self._connection.metadata()
-            self._ours = _extension(metadata)
-            self.history = int(self._ours.get("history", 0))
-            self._inputs = PolicyInputs(self._wanted(), robot, self._where)
-            self._check_state()
+            self._understand(metadata, robot)
             chunk = self._ask(_zeros(robot), options.first_timeout_s)
-        except (ConfigError, DataError):
+            self.spec = self._spec(location, chunk, robot, metadata)
+        except BaseException:  # whoever loads it tries again and again
             self._connection.close()
             raise
-        self.spec = self._spec(location, chunk, robot, metadata)
+
+    def _understand(self, metadata: Mapping[str, Any], robot: Robot) -> None:
+        self._server = ServerSays.of(metadata, self._where)
+        self.history = self._server.history
+        if self._server.ours and not self._server.state_dim:
+            self._options = replace(self._options, state_key="")
+        self._inputs = PolicyInputs(self._wanted(), robot, self._where)
+        self._check_state()
 
     def _spec(self, location: str, chunk: Float32, robot: Robot, metadata: Mapping[str, Any]) -> PolicySpec:
-        options, ours = self._options, self._ours
-        # Where the server stands and how long it is waited for changes no action.
-        about = asdict(replace(options, connect_timeout_s=1.0, request_timeout_s=1.0, first_timeout_s=1.0, api_key_env=""))
-        about |= {
-            "blocks": list(options.state or robot.layout.blocks),
-            "cameras": list(self._inputs.camera_names),
-            "server": ours.get("identity") or plain(metadata),
-        }
-        identity = identity_of(about=about)
+        options, server = self._options, self._server
+        identity = self._identity(location, robot, metadata)
         return PolicySpec(
-            name=shown_name(str(ours.get("name", "openpi")).split(":")[0], identity),
+            name=shown_name(server.name, identity),
             action_dim=chunk.shape[1],
             horizon=len(chunk),
             identity=identity,
             state_dim=self._inputs.state_dim if options.state_key else 0,
-            joint_names=tuple(ours.get("joint_names", ())),
+            joint_names=server.joint_names,
             cameras=self._cameras(robot),
-            control_hz=options.control_hz or float(ours.get("control_hz", 0.0)),
+            control_hz=options.control_hz or server.control_hz,
             config={"kind": "openpi", "location": location, "options": plain(asdict(options)), "server": plain(metadata)},
         )
+
+    def _identity(self, location: str, robot: Robot, metadata: Mapping[str, Any]) -> str:
+        options, server = self._options, self._server
+        # How long the server is waited for changes no action.
+        waits = {"connect_timeout_s": 1.0, "request_timeout_s": 1.0, "first_timeout_s": 1.0}
+        about = asdict(options) | waits | {"api_key_env": ""}
+        about |= {
+            "blocks": list(options.state or robot.layout.blocks),
+            "cameras": list(self._inputs.camera_names),
+            "server": server.identity or plain(metadata),
+        }
+        if not about["version"]:
+            del about["version"]
+            if not server.identity:
+                about["location"] = location.rstrip("/")  # nothing else tells two checkpoints apart
+        return identity_of(about=about)
 
     def reset(self, episode_id: int) -> None:
         """The protocol has no reset; our own server is told the episode with each observation."""
@@ -124,20 +178,20 @@ class OpenpiPolicy:
             _put(message, name, picture.transpose(2, 0, 1) if options.image_layout == CHW else picture)
         if options.prompt:
             _put(message, options.prompt_key, options.prompt)
-        if self._ours:
+        if self._server.ours:
             message |= {EPISODE: self._episode_id, STEP: observation.step}
         return message
 
     def _wanted(self) -> OpenpiOptions:
         """The options, with the cameras that our own server says it needs where none are chosen."""
-        needed = tuple(c["name"] for c in self._ours.get("cameras", ()))
-        if not self._ours or self._options.cameras or self._options.without_cameras:
+        needed = tuple(camera.name for camera in self._server.cameras)
+        if not self._server.ours or self._options.cameras or self._options.without_cameras:
             return self._options
         return replace(self._options, cameras=needed, without_cameras=not needed)
 
     def _check_state(self) -> None:
         """Our own server says what its policy takes; others complain about the first request."""
-        size = int(self._ours.get("state_dim", 0))
+        size = self._server.state_dim
         if size and self._options.state_key and size != self._inputs.state_dim:
             raise ConfigError(
                 f"{self._where} expects a state of {size} numbers, but is sent {self._inputs.state_dim}; "
@@ -145,7 +199,7 @@ class OpenpiPolicy:
             )
 
     def _cameras(self, robot: Robot) -> tuple[Camera, ...]:
-        sizes = {c["name"]: (int(c["height"]), int(c["width"])) for c in self._ours.get("cameras", ())}
+        sizes = {camera.name: (camera.height, camera.width) for camera in self._server.cameras}
         named = zip(self._inputs.camera_names, self._inputs.cameras(robot), strict=True)
         return tuple(Camera(ours.name, *sizes.get(theirs, (0, 0))) for theirs, ours in named)
 
@@ -161,11 +215,6 @@ def _put(message: dict[str, Any], key: str, value: Any) -> None:
     for name in path:
         message = message.setdefault(name, {})
     message[last] = value
-
-
-def _extension(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    ours = metadata.get(EXTENSION, {})
-    return ours if isinstance(ours, Mapping) else {}
 
 
 def _api_key(options: OpenpiOptions, where: str) -> str:

@@ -136,8 +136,8 @@ def check_fits(spec: PolicySpec, robot: Robot, least_horizon: int) -> None:
         )
     if spec.horizon < least_horizon:
         raise ConfigError(
-            f"execute_steps + prefetch_steps is {least_horizon}, longer than the chunks of {who} "
-            f"({spec.horizon}); lower execute_steps or prefetch_steps"
+            f"execute_steps + prefetch_steps + blend_steps is {least_horizon}, longer than the chunks of {who} "
+            f"({spec.horizon}); lower one of them"
         )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 from websockets.exceptions import ConnectionClosed
@@ -101,7 +102,7 @@ class PolicyServer:
         """port 0: any free one. Raises ConfigError where the port cannot be had."""
         self._served, self._api_key, self._on_event = served, api_key, on_event
         self._using = threading.Lock()
-        self._episode: tuple[int, int] | None = None  # (connection, episode) the policy was last reset for
+        self._episode: tuple[UUID, int] | None = None  # (connection, episode) the policy was last reset for
         try:
             self._server: Server = serve(
                 self._handle,
@@ -142,7 +143,7 @@ class PolicyServer:
         try:
             connection.send(pack(self._served.metadata))
             for message in connection:
-                connection.send(pack(self._answer(id(connection), message)))
+                connection.send(pack(self._answer(connection.id, message)))
         except ConnectionClosed:
             pass
         except Exception as error:  # a policy from elsewhere may raise anything; the server must live
@@ -150,7 +151,7 @@ class PolicyServer:
             self._report(connection)
         self._on_event(f"{who} gone")
 
-    def _answer(self, client: int, data: str | bytes) -> dict[str, Any]:
+    def _answer(self, client: UUID, data: str | bytes) -> dict[str, Any]:
         message = unpack(data if isinstance(data, bytes) else data.encode())
         with self._using:
             episode = (client, int(message.get(EPISODE, 0)))

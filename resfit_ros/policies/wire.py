@@ -56,7 +56,8 @@ def unpack(data: bytes) -> dict[str, Any]:
     """The inverse of `pack`; arrays are read-only views. Raises DataError on anything but a map."""
     try:
         message = msgpack.unpackb(data, object_hook=_from_plain, strict_map_key=False)
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+    # np.dtype raises SyntaxError on some texts.
+    except (ValueError, TypeError, KeyError, OverflowError, SyntaxError, msgpack.UnpackException) as error:
         raise DataError(f"not a message of the openpi protocol ({type(error).__name__}: {error})") from None
     if not isinstance(message, dict):
         raise DataError(f"not a message of the openpi protocol: a map is expected, got {type(message).__name__}")

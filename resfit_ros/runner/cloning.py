@@ -58,8 +58,8 @@ def clone_policy(
 ) -> dict[str, Any]:
     """Trains and writes the new policy directory; returns what training.json holds.
 
-    Nothing is left of a training that was interrupted. Raises DataError when the pictures are not of
-    the configured cameras.
+    Nothing is left of a training that was interrupted or that diverged. Raises DataError when it diverged, and when
+    the pictures are not of the configured cameras.
     """
     if directory.exists():
         raise DataError(f"{directory}: already exists; choose another directory or remove it")

@@ -114,8 +114,8 @@ def bad_weights(rng: np.random.Generator) -> Iterator[tuple[str, ReceivedActor]]
     yield "described with another shape", received(
         2, data=with_description(shape=dataclasses.asdict(ObservationShape(STATES + 1, 2)))
     )
-    for name, changes in (("no shape", {"shape": None}), ("a list for a config", {"config": [1]}), ("no config", {"config": None})):
-        yield f"described with {name}", received(2, data=with_description(**changes))
+    for changes in ({"shape": None}, {"config": [1]}, {"config": None}):
+        yield f"described with {changes}", received(2, data=with_description(**changes))
     yield "no description", received(2, data=save(load(pack(network(2, normaliser())))))
     good = bytearray(pack(network(2, normaliser())))
     good[int(rng.integers(len(good)))] ^= 1 << int(rng.integers(8))

@@ -39,7 +39,8 @@ class Residual:
         """One observation and its chunk, in an episode of their own."""
         self._episodes += 1
         stamp = self.probe.node.get_clock().now().nanoseconds
-        self._observe.publish(observation_to_msg(Observation(stamp, self._episodes, 0, self.state, source_id="/resfit/aggregator")))
+        seen = Observation(stamp, self._episodes, 0, self.state, source_id="/resfit/aggregator")
+        self._observe.publish(observation_to_msg(seen))
         rows = np.repeat(self.base[None], 12, axis=0)
         self._chunk.publish(chunk_to_msg(ActionChunk(stamp, self._episodes, 0, rows, "/resfit/base_policy")))
 
@@ -102,7 +103,8 @@ def test_when_the_learner_sends_wrong_weights_expect_the_node_to_refuse_them_and
         assert np.asarray(action.command, np.float32).tobytes() == residual.alone(good)
     assert any(s.level == WARN and "weights rejected" in s.message for m in said for s in m.status)
     assert residual.probe.supervisor.check() == set()
-    measured(22, f"through the graph: {rejected()} of {len(wrong)} refused and on /diagnostics, version 1 went on acting")
+    refused = f"{rejected()} of {len(wrong)} refused and on /diagnostics"
+    measured(22, f"through the graph: {refused}, version 1 went on acting")
 
 
 def test_when_weights_stream_in_while_acting_expect_each_action_of_exactly_one_version(residual, measured):
@@ -119,4 +121,5 @@ def test_when_weights_stream_in_while_acting_expect_each_action_of_exactly_one_v
     changes = sum(a.actor_version != b.actor_version for a, b in zip(actions, actions[1:], strict=False))
     assert torn == []
     assert changes > swaps // 4
-    measured(23, f"through the graph: {swaps} swaps sent, {changes} between two actions, {len(actions)} actions, 0 torn")
+    sent = f"{swaps} swaps sent, {changes} between two actions"
+    measured(23, f"through the graph: {sent}, {len(actions)} actions, 0 torn")

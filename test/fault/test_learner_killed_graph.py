@@ -1,6 +1,7 @@
 """Row 18 through the graph: the learner is killed while it writes a checkpoint, and started again."""
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -87,7 +88,8 @@ def test_when_the_learner_is_killed_while_saving_expect_it_to_go_on_and_no_episo
             if number == kills:
                 break
             probe.wait(lambda: is_running(probe), 30.0)
-            writing += kill_while_saving(probe, lambda s=supervisor: s.send_signal("learner", signal.SIGKILL), directory)
+            kill = partial(supervisor.send_signal, "learner", signal.SIGKILL)
+            writing += kill_while_saving(probe, kill, directory)
             done = status[-1].gradient_updates
             saved_before = int(checkpoints(directory)[0].name.split("-")[-1])
             # The episode that runs goes on to its end without a learner, each step once.

@@ -67,8 +67,11 @@ def test_when_reset_during_inference_expect_no_answer_of_the_old_episode_used(ta
     assert leaks == 0
     discarded = server.status().discarded, buffer.counts[ChunkVerdict.WRONG_EPISODE]
     assert sum(discarded) >= resets
-    measured(24, f"{resets} resets during inference, {used} chunks used: 0 leaks; {discarded[0]} old answers discarded by "
-                 f"the server, {discarded[1]} by the buffer")
+    measured(
+        24,
+        f"{resets} resets during inference, {used} chunks used: 0 leaks; {discarded[0]} old answers discarded by "
+        f"the server, {discarded[1]} by the buffer",
+    )
 
 
 def test_when_old_and_new_chunks_arrive_in_any_order_expect_only_those_of_the_episode_used(measured):
@@ -125,4 +128,5 @@ def test_when_resets_come_twice_and_at_any_moment_expect_one_boundary_each_and_a
     assert started == list(range(1, len(started) + 1))
     assert ended == started[: len(ended)]
     assert accepted - len(started) in (0, 1)  # the last one may be under way
-    measured(25, f"{accepted + refused} resets: {accepted} accepted with one boundary each, {refused} refused with a reason")
+    outcome = f"{accepted} accepted with one boundary each, {refused} refused with a reason"
+    measured(25, f"{accepted + refused} resets: {outcome}")

@@ -64,7 +64,7 @@ def test_when_inference_takes_two_seconds_expect_hold_the_reason_and_resumption(
         ("raise", "'stand_still' failed: KeyError: 'the gripper is not in the dictionary'"),
         ("nan", "'stand_still' failed: its chunk holds NaN or Inf, first in row 3, joint 1"),
         ("wide", "'stand_still' failed: it gave a chunk of shape (30, 30), expected (horizon, 29)"),
-        ("short", "'stand_still' failed: it gave a chunk of 1 actions, execute_steps + prefetch_steps needs 5"),
+        ("short", "'stand_still' failed: it gave a chunk of 1 actions, execute_steps + prefetch_steps + blend_steps needs 5"),
         ("hang", "'stand_still' has not answered for"),
     ],
 )

@@ -46,9 +46,9 @@ class Echo:
 
 
 @contextmanager
-def serving(policy=None, port: int = 0, api_key: str = "") -> Iterator[str]:
+def serving(policy=None, port: int = 0, api_key: str = "", robot: Robot = ROBOT) -> Iterator[str]:
     """Our own server; gives its address."""
-    server = PolicyServer(ServedPolicy(policy or Echo(), ROBOT), port=port, api_key=api_key)
+    server = PolicyServer(ServedPolicy(policy or Echo(), robot), port=port, api_key=api_key)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -83,5 +83,17 @@ def answering(*answers, metadata=None) -> Callable[[ServerConnection], None]:
         for i, _ in enumerate(connection):
             answer = answers[min(i, len(answers) - 1)]
             connection.send(answer if isinstance(answer, str | bytes) else pack(answer))
+
+    return handle
+
+
+def until_gone(handler: Callable[[ServerConnection], None], gone: threading.Event) -> Callable[[ServerConnection], None]:
+    """`handler`, and `gone` set once the client has ended the connection."""
+
+    def handle(connection: ServerConnection) -> None:
+        try:
+            handler(connection)
+        finally:
+            gone.set()
 
     return handle

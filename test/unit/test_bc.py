@@ -217,6 +217,32 @@ def test_when_nothing_is_held_out_expect_the_last_weights_kept():
     assert cloned.record.best_update == 30
 
 
+# -- divergence -----------------------------------------------------------------------------
+
+WILD = dict(learning_rate=0.99, weight_decay=1e30)  # NaN within a few updates
+
+
+@pytest.mark.parametrize("held_out", [0.0, 0.2])
+def test_when_training_diverges_at_once_expect_what_to_lower(held_out):
+    config = BCConfig(**TINY, **WILD, updates=40, validate_every=20, validation_fraction=held_out)
+    with pytest.raises(DataError, match="training diverged by update 20: .*lower learning_rate"):
+        clone(lines(10), ("a", "b"), config)
+
+
+def test_when_the_last_update_spoils_the_weights_expect_refusal():
+    config = BCConfig(**TINY, learning_rate=0.99, weight_decay=1e39, updates=1, validation_fraction=0.0)
+    with pytest.raises(DataError, match="diverged by update 1: loss or weights hold NaN or Inf"):
+        clone(lines(), ("a", "b"), config)
+
+
+def test_when_training_diverges_later_expect_it_ended_and_the_best_weights_kept(monkeypatch):
+    validation_losses(monkeypatch, [2.0, 1.0, float("nan")])
+    config = BCConfig(**TINY, validation_fraction=0.2, validate_every=10, updates=1000)
+    record = clone(lines(10), ("a", "b"), config).record
+    assert (record.best_update, record.diverged_by, record.updates) == (20, 30, [10, 20])
+    assert np.isfinite([*record.training_losses, *record.validation_losses]).all()
+
+
 # -- padding and inputs ---------------------------------------------------------------------
 
 

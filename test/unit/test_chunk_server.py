@@ -11,7 +11,8 @@ import pytest
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.types import ActionChunk, Observation, Reason
-from resfit_ros.policies.chunk_server import ChunkServer, checked_chunk
+from resfit_ros.policies.checked_chunk import checked_chunk
+from resfit_ros.policies.chunk_server import ChunkServer
 from resfit_ros.policies.protocol import PolicySpec
 
 WAIT_S = 10.0
@@ -253,7 +254,7 @@ def test_when_the_policy_raises_expect_its_name_and_reason_and_the_next_try_to_w
         (np.ones((0, 2)), "shape (0, 2)"),
         (np.array([[1.0, 2.0], [3.0, np.nan]] * 3), "NaN or Inf, first in row 1, joint 1"),
         (np.full((4, 2), np.inf), "NaN or Inf, first in row 0, joint 0"),
-        (np.ones((3, 2)), "a chunk of 3 actions, execute_steps + prefetch_steps needs 4"),
+        (np.ones((3, 2)), "a chunk of 3 actions, execute_steps + prefetch_steps + blend_steps needs 4"),
     ],
 )
 def test_when_a_chunk_is_no_chunk_expect_it_named_and_nothing_sent(answer, reason):
@@ -310,6 +311,16 @@ def test_when_the_policy_hangs_expect_a_direct_question_refused():
 def test_when_asked_directly_expect_a_chunk_of_that_observation():
     with running(Scripted()) as rig:
         rig.wait_for(lambda: rig.server.status().loaded)
+        assert rig.server.infer_now(seen(3)).step == 3
+
+
+def test_when_asked_directly_about_another_episode_expect_refusal_while_one_runs():
+    with running(Scripted(), timeout_s=60.0) as rig:
+        rig.wait_for(lambda: rig.server.status().loaded)
+        rig.server.observe(seen(0))
+        rig.wait_for(lambda: rig.server.status().chunks == 1)
+        with pytest.raises(DataError, match="is serving episode 1"):
+            rig.server.infer_now(seen(3, episode_id=9))
         assert rig.server.infer_now(seen(3)).step == 3
 
 

@@ -210,11 +210,38 @@ def test_when_a_step_is_asked_for_twice_expect_the_same_blend():
 def test_when_the_old_chunk_ends_during_the_blend_expect_the_new_one_alone():
     buffer = ChunkBuffer(2, Chunking(4, blend_steps=3))
     buffer.reset(1)
-    buffer.add(chunk(0, horizon=5))
-    buffer.action(3)
-    buffer.add(chunk(4, horizon=5), 4)
-    assert base(buffer, 4) == pytest.approx(0.75 * 0.04 + 0.25 * 4.0)
-    assert base(buffer, 5) == pytest.approx(4.01)
+    buffer.add(chunk(0, horizon=7))
+    buffer.action(5)
+    buffer.add(chunk(4, horizon=7), 6)  # late
+    assert base(buffer, 6) == pytest.approx(0.75 * 0.06 + 0.25 * 4.02)
+    assert base(buffer, 7) == pytest.approx(4.03)
+
+
+def test_when_a_chunk_cannot_last_through_the_blend_expect_it_dropped_as_short():
+    buffer = ChunkBuffer(2, Chunking(4, prefetch_steps=2, blend_steps=3))
+    buffer.reset(1)
+    assert buffer.add(chunk(0, horizon=8)) is ChunkVerdict.SHORT
+    assert buffer.add(chunk(0, horizon=9)) is ChunkVerdict.ACCEPTED
+
+
+def test_when_a_blend_is_longer_than_the_executed_part_expect_refusal():
+    with pytest.raises(ConfigError, match="blend_steps 5 is more than execute_steps 4"):
+        Chunking(4, blend_steps=5)
+
+
+@given(execute=st.integers(1, 8), prefetch=st.integers(0, 5), data=st.data())
+def test_when_chunks_are_in_time_expect_no_step_larger_than_a_blends(execute, prefetch, data):
+    """Chunks are 0 and 1 in turn: each way from one to the other takes blend_steps + 1 steps."""
+    chunking = Chunking(execute, prefetch, data.draw(st.integers(0, execute)))
+    buffer = ChunkBuffer(1, chunking)
+    buffer.reset(1)
+    bases = []
+    for step in range(6 * execute):
+        if chunking.is_request(step):
+            level = np.full((chunking.least_horizon, 1), step // execute % 2, np.float32)
+            buffer.add(ActionChunk(0, 1, step, level), step)
+        bases.append(base(buffer, step))
+    assert np.abs(np.diff(bases)).max() <= 1 / (chunking.blend_steps + 1) + 1e-6
 
 
 def test_when_ensembling_expect_the_exponentially_weighted_mean_with_the_oldest_first():
@@ -241,7 +268,9 @@ def test_when_ensembling_and_blending_expect_refusal():
 
 
 @given(
-    chunking=st.builds(Chunking, st.integers(1, 9), st.integers(0, 6), st.integers(0, 3)),
+    chunking=st.integers(1, 9).flatmap(
+        lambda execute: st.builds(Chunking, st.just(execute), st.integers(0, 6), st.integers(0, min(execute, 3)))
+    ),
     delays=st.lists(st.integers(0, 8), min_size=12, max_size=12),
     spare=st.integers(0, 12),
 )

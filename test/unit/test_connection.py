@@ -173,3 +173,27 @@ def test_when_the_key_is_right_expect_to_be_let_in():
         connection = Connection(address, 1.0, "secret")
         assert "resfit" in connection.metadata()
         connection.close()
+
+
+def test_when_a_large_question_cannot_be_sent_expect_the_time_limit_kept_and_recovery(clock):
+    release, connected = threading.Event(), []
+
+    def handle(connection):
+        connection.send(pack({}))
+        connected.append(connection)
+        if len(connected) == 1:
+            with connection.protocol_mutex:  # nothing is read any more, as when the cable was pulled
+                release.wait(10)
+            return
+        for _ in connection:
+            connection.send(pack({"x": 1}))
+
+    large = {"pictures": bytes(24 * 2**20)}  # more than the kernel's buffers hold
+    with odd_server(handle) as address:
+        connection = Connection(address, 1.0, clock_s=clock)
+        with pytest.raises(DataError, match="no answer within 0.1 s"):
+            connection.request(large, 0.1)
+        release.set()
+        clock.now += 10
+        assert connection.request({}, 1.0)["x"] == 1
+        connection.close()

@@ -146,6 +146,23 @@ def test_when_lockstep_and_a_controller_are_asked_for_expect_refusal():
         graphs.deploy_graph(lockstep, None, None)
 
 
+@pytest.mark.parametrize("sections", [("safety_filter",), ("residual",), ("residual", "safety_filter", "learner")])
+def test_when_a_controller_is_named_in_nodes_sections_alone_expect_where_to_name_it(config, sections):
+    odd = RunConfig(config.path, {**config.sections, **{name: {"base_source": "topic"} for name in sections}})
+    with pytest.raises(ConfigError, match="base_source is topic, for the other nodes it is chunks.*section 'robot'"):
+        graphs.deploy_graph(odd, POLICY, None)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"base_command_type": "multi_array"}, {"base_timeout_s": 0.5}, {"base_name": "my_controller 1.1"}]
+)
+def test_when_the_controller_is_described_for_one_node_alone_expect_refusal(setting):
+    arm = load_config(ARM)
+    odd = RunConfig(arm.path, {**arm.sections, "residual": {**arm.section("residual"), **setting}})
+    with pytest.raises(ConfigError, match=f"{next(iter(setting))} differs between nodes"):
+        graphs.finetune_graph(odd, RUN, None, RUN / "demos", 3, simulate=False)
+
+
 @pytest.mark.parametrize(
     "setting", [{"execute_steps": 9}, {"prefetch_steps": 3}, {"blend_steps": 2}, {"temporal_ensembling": True}]
 )

@@ -26,7 +26,7 @@ def at(*position: float) -> CommandPath:
 
 
 def driven() -> Intervention:
-    human = Intervention(TIMEOUT)
+    human = Intervention(TIMEOUT, 50 * MS)
     human.receive(at(0.5, -0.5), 0)
     assert not human.handed_back(7, 0)
     return human
@@ -41,7 +41,7 @@ def test_when_a_command_ages_expect_it_active_up_to_the_timeout(age_ms, active):
 
 
 def test_when_teleoperation_is_switched_off_expect_commands_unused():
-    human = Intervention(0)
+    human = Intervention(0, 50 * MS)
     human.receive(at(0.5), 0)
     assert not human.active(0)
 
@@ -77,7 +77,7 @@ def test_when_teleoperation_falls_silent_expect_one_hand_back_and_only_later_chu
 
 
 def test_when_nobody_drove_expect_every_chunk_accepted():
-    human = Intervention(TIMEOUT)
+    human = Intervention(TIMEOUT, 50 * MS)
     assert not human.handed_back(3, 0)
     assert human.accepts(0)
 
@@ -92,7 +92,7 @@ def test_when_an_episode_begins_expect_its_first_chunk_accepted():
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
 def test_when_a_human_comes_and_goes_expect_chunks_from_the_newest_hand_back_on(drives):
-    human, newest = Intervention(TIMEOUT), 0
+    human, newest = Intervention(TIMEOUT, 50 * MS), 0
     for step, drive in enumerate(drives):
         now = step * 300 * MS
         if drive:

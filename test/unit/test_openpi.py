@@ -1,17 +1,29 @@
 """A base policy behind a server of the openpi protocol."""
 
+from contextlib import ExitStack
+from threading import Event
+
 import numpy as np
 import pytest
-from served_policies import PICTURE, ROBOT, STATE, Echo, answering, odd_server, port_of, seen, serving
+from served_policies import PICTURE, ROBOT, STATE, Echo, answering, odd_server, port_of, seen, serving, until_gone
 
 from resfit_ros.core.chunks import Chunking
 from resfit_ros.core.errors import ConfigError, DataError
+from resfit_ros.policies import openpi
 from resfit_ros.policies.loading import load_policy
-from resfit_ros.policies.protocol import close_policy
+from resfit_ros.policies.protocol import Robot, close_policy
 from resfit_ros.policies.reference import OPENPI, PolicyReference
+from resfit_ros.policies.serving import EXTENSION, ServedPolicy
 from resfit_ros.policies.wire import pack, unpack
 
 CHUNK = {"actions": np.zeros((7, 2), np.float32)}
+GOOD = ServedPolicy(Echo(), ROBOT).metadata[EXTENSION]
+
+
+class NoState:
+    """Of a policy that sees pictures alone."""
+
+    size, blocks = 0, ()
 
 
 def load(address: str, **options):
@@ -170,3 +182,73 @@ def test_when_a_served_policy_looks_back_expect_it_to_see_what_came_before():
         remote.infer(seen(step=7))
         close_policy(remote)
     assert policy.recalled == [[], [(6, pytest.approx(0.1))]]
+
+
+def foreign_identity(address: str, **options) -> str:
+    with odd_server(answering(CHUNK), port_of(address)) as there:
+        remote = load(there, **options)
+        close_policy(remote)
+        return remote.spec.identity
+
+
+def free_addresses(count: int) -> list[str]:
+    with ExitStack() as servers:
+        return [servers.enter_context(odd_server(answering(CHUNK))) for _ in range(count)]
+
+
+def test_when_foreign_servers_say_nothing_expect_their_addresses_to_tell_them_apart():
+    one, other = free_addresses(2)
+    assert foreign_identity(one) == foreign_identity(one)
+    assert foreign_identity(one) != foreign_identity(other)
+
+
+def test_when_a_foreign_policy_has_a_version_expect_it_to_be_the_identity_wherever_it_runs():
+    one, other = free_addresses(2)
+    first = foreign_identity(one, version="pi0 lift 1")
+    assert foreign_identity(other, version="pi0 lift 1") == first
+    assert foreign_identity(one, version="pi0 lift 2") != first
+
+
+def test_when_our_server_serves_a_policy_without_state_expect_none_sent():
+    class Seeing(Echo):
+        def infer(self, observation):
+            assert observation.state.shape == (0,)
+            return np.full((5, 2), observation.images[0].mean(), np.float32)
+
+    with serving(Seeing(), robot=Robot(("a", "b"), NoState(), ROBOT.cameras)) as address:
+        remote = load(address)
+        assert remote.infer(seen())[0, 0] == pytest.approx(PICTURE.mean())
+        assert remote.spec.state_dim == 0
+        close_policy(remote)
+
+
+# -- nothing is left of a policy that cannot be loaded ---------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metadata", "options", "words"),
+    [
+        ({}, {"control_hz": 50.0}, "gives actions at 50 Hz"),  # refused once it is loaded
+        ({}, {"actions_key": "chunk"}, "set actions_key"),  # while it is
+        ({EXTENSION: GOOD | {"joint_names": None}}, {}, "what the server says of its policy cannot be used"),
+        ({EXTENSION: {"name": "x"}}, {}, "KeyError: 'identity'.*same release"),
+    ],
+)
+def test_when_loading_fails_expect_the_connection_closed(metadata, options, words):
+    gone = Event()
+    with odd_server(until_gone(answering(CHUNK, metadata=metadata), gone)) as address:
+        with pytest.raises((ConfigError, DataError), match=words) as refused:
+            load(address, **options)
+        assert gone.wait(5.0), refused  # `refused` keeps the policy from being collected
+
+
+def test_when_loading_is_interrupted_expect_the_connection_closed(monkeypatch):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(openpi, "identity_of", interrupt)
+    gone = Event()
+    with odd_server(until_gone(answering(CHUNK), gone)) as address:
+        with pytest.raises(KeyboardInterrupt) as stopped:
+            load(address)
+        assert gone.wait(5.0), stopped

@@ -43,7 +43,7 @@ def test_when_the_policy_says_nothing_expect_only_the_number_of_joints_checked()
         ({"cameras": (Camera("top"),)}, r"needs camera 'top', but camera_names offers 'front' \(64 x 48\)"),
         ({"cameras": (Camera("front", 84, 84),)}, r"'front' \(84 x 84\).*give 64 x 48"),
         ({"control_hz": 50.0}, "gives actions at 50 Hz, but control_hz is 20; set control_hz to 50"),
-        ({"horizon": 8}, r"execute_steps \+ prefetch_steps is 16, longer than the chunks.*\(8\)"),
+        ({"horizon": 8}, r"execute_steps \+ prefetch_steps \+ blend_steps is 16, longer than the chunks.*\(8\)"),
     ],
 )
 def test_when_something_does_not_fit_expect_it_named(changes, words):
@@ -117,6 +117,11 @@ def test_when_a_policy_looks_back_expect_the_steps_right_before_each_inference()
     policy = Diffusion()
     chunked = ChunkedPolicy(policy, Chunking(4))
     chunked.reset(1)
+    for step in range(9):
+        chunked.action(seen(step))
+    assert policy.recalled == [[], [3], [7]]
+    policy.recalled.clear()
+    chunked.reset(1)  # the same id again, as in evaluations of one episode
     for step in range(9):
         chunked.action(seen(step))
     assert policy.recalled == [[], [3], [7]]

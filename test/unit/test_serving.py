@@ -100,3 +100,14 @@ def test_when_listening_on_the_network_expect_a_key_or_an_explicit_no(host, key,
     else:
         with pytest.raises(ConfigError, match="open to the network"):
             require_safe(host, key, no_auth)
+
+
+def test_when_clients_follow_each_other_expect_the_policy_reset_for_each():
+    policy = Echo()
+    with serving(policy) as address:
+        for _ in range(10):
+            with connect(address) as client:
+                client.recv()
+                client.send(pack(GOOD))
+                client.recv()
+    assert len(policy.resets) == 10

@@ -169,6 +169,14 @@ def test_when_losses_are_plotted_expect_a_picture(tmp_path, held_out):
     assert (tmp_path / "curve.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.parametrize("held_out", [0.0, 0.5])
+def test_when_training_diverges_expect_the_reason_and_nothing_written(segments, tmp_path, held_out):
+    wild = BCConfig(learning_rate=0.99, weight_decay=1e30, updates=20, hidden_width=8, validation_fraction=held_out)
+    with pytest.raises(DataError, match="training diverged by update 20.*lower learning_rate"):
+        clone_policy(tiny_config(), wild, segments, tmp_path / "policy", nothing)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_when_the_policy_directory_is_there_expect_refusal_before_training(segments, tmp_path):
     (tmp_path / "policy").mkdir()
     with pytest.raises(DataError, match="already exists"):

@@ -64,6 +64,8 @@ def test_when_a_value_cannot_cross_expect_refusal(value):
         msgpack.packb({b"__ndarray__": True, b"data": b"123", b"dtype": "<f4", b"shape": [1]}),
         msgpack.packb({b"__ndarray__": True, b"data": b"1234", b"dtype": "O", b"shape": [1]}),
         msgpack.packb({b"__ndarray__": True}),
+        msgpack.packb({b"__ndarray__": True, b"data": b"1234", b"dtype": "f4,(", b"shape": [1]}),
+        msgpack.packb({b"__npgeneric__": True, b"data": 1e300, b"dtype": "i4"}),
     ],
 )
 def test_when_data_is_no_message_expect_refusal(data):
