@@ -131,7 +131,7 @@ def train_base(
         summary = clone_policy(config, bc, segments, out, on_update)
     except DataError as error:
         raise DataError(f"{bag_dir}: {error}") from None
-    told = ("demonstrations", "steps", "loss", "validation_loss", "best_update", "seconds")
+    told = ("demonstrations", "steps", "loss", "validation_loss", "best_update", "diverged_by", "seconds")
     return {key: summary[key] for key in told}
 
 

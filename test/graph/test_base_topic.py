@@ -149,6 +149,7 @@ def test_when_the_controller_falls_silent_expect_hold_and_resumption(bring_up):
     probe.wait(lambda: probe.seen["safety_status"][-1].state == ExecutedAction.STATE_HOLD, 10.0)
     controller.timer.reset()
     probe.wait(lambda: probe.seen["safety_status"][-1].state == ExecutedAction.STATE_ARMED, 10.0)
+    probe.spin(1.0)  # the controller went on meanwhile: the way to where it is now is the filter's
     passed_on(probe, controller, 20)
 
 

@@ -116,7 +116,7 @@ def test_when_configuration_fits_expect_the_policy(directory):
         ({"joint_names": ("a", "c")}, "joint 1 is 'b' there and 'c' here"),
         ({"joint_names": ("a", "b", "c")}, "2 joints there against 3 here"),
         ({"state": ("joint_positions",)}, "expects a state of 4 numbers, but .* gives 2"),
-        ({"execute_steps": 5}, "execute_steps \\+ prefetch_steps is 5, longer than the chunks .* \\(4\\)"),
+        ({"execute_steps": 5}, "execute_steps \\+ prefetch_steps \\+ blend_steps is 5, longer than the chunks .* \\(4\\)"),
         ({"policy": ""}, "policy is empty"),
     ],
 )
