@@ -123,6 +123,11 @@ class EpisodeBag:
             raise self._given_up(error) from error
         return self.path
 
+    def discard(self) -> None:
+        """Gives the bag up: what was written stays under `.partial/`."""
+        with suppress(OSError):
+            self._writer.abort()
+
     def _given_up(self, error: OSError) -> DataError:
         with suppress(OSError):  # closing tries to write once more
             self._writer.abort()
