@@ -171,7 +171,8 @@ class Residual:
         """Starts an episode once the aggregator listens, and waits for its first observation."""
         self.wait(lambda: self._episodes.get_subscription_count() > 0, "the aggregator")
         self.spin(1.0)
-        self._episodes.publish(episode_to_msg(EpisodeStarted(self.node.get_clock().now().nanoseconds, 1)))
+        started = EpisodeStarted(self.node.get_clock().now().nanoseconds, 1)
+        self._episodes.publish(episode_to_msg(started, "/resfit/episode_manager"))
         self.wait(lambda: self.stamps_s, "an observation")
 
 

@@ -20,7 +20,7 @@ from resfit_ros.ros.convert import episode_from_msg, from_doubles, observation_t
 from resfit_ros.ros.extra_state import reader_of, stamp_of
 from resfit_ros.ros.frames import frames_of
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
-from resfit_ros.ros.qos import EPISODES, ROBOT, SENSORS, STEPS
+from resfit_ros.ros.qos import ROBOT, SENSORS, STEPS
 
 REPORT_AFTER_S = 0.5
 WATCH_S = 0.01
@@ -51,7 +51,7 @@ class Aggregator(ResfitNode[AggregatorParameters]):
         simulated = self.get_parameter("use_sim_time").value
         self._refuse_repeats = p.repeated_pictures == REFUSE or p.repeated_pictures == AUTO and not simulated
         self._publisher = self.create_publisher(ObservationMsg, "observation", STEPS)
-        self.hear(Episode, "episode", self._on_episode, EPISODES)
+        self.hear_episodes(self._on_episode)
         self._listen_to_sensors()
         if not p.lockstep:
             self.may_hold()

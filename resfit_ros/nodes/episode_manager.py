@@ -137,7 +137,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         stamp: Time | None = getattr(response, "stamp", None)
         start_ns = to_ns(stamp) if stamp is not None else self.stamp_ns()
         started = self._machine.reset_done(start_ns)
-        self._publisher.publish(episode_to_msg(started))
+        self._publisher.publish(episode_to_msg(started, self.source_id))
         self.report(OK, f"episode {started.episode_id} is running")
 
     def _give_up_reset(self, why: str) -> None:
@@ -157,7 +157,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
             self._finish(ended)
 
     def _finish(self, ended: EpisodeEnded) -> None:
-        self._publisher.publish(episode_to_msg(ended))
+        self._publisher.publish(episode_to_msg(ended, self.source_id))
         if ended.outcome is not Outcome.ABORTED:
             self._last_end = ended.episode_id
         self._outcomes[ended.outcome] += 1

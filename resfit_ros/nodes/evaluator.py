@@ -15,7 +15,6 @@ from resfit_ros.learning.evaluation import Result, Trial, schedule, summarise
 from resfit_ros.msg import Episode
 from resfit_ros.ros.convert import episode_from_msg
 from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
-from resfit_ros.ros.qos import EPISODES
 from resfit_ros.srv import StartEpisode
 
 POLL_S = 0.2
@@ -42,7 +41,7 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         self._running: _Running | None = None
         self._enable = self.create_client(SetBool, "enable_residual")
         self._start = self.create_client(StartEpisode, "start_episode")
-        self.hear(Episode, "episode", self._on_episode, EPISODES)
+        self.hear_episodes(self._on_episode)
         self.every(POLL_S, self._advance)
         self.report(OK, f"{len(self._trials)} episodes to run")
 

@@ -30,7 +30,7 @@ from resfit_ros.ros.convert import (
     to_ns,
 )
 from resfit_ros.ros.node import ERROR, OK, WARN, ResfitNode, run_node
-from resfit_ros.ros.qos import EPISODES, ROBOT, SENSORS, STEPS
+from resfit_ros.ros.qos import ROBOT, SENSORS, STEPS
 from resfit_ros.ros.robot_description import robot_description
 from resfit_ros.ros.safety_status import safety_figures, safety_status
 
@@ -95,7 +95,7 @@ class SafetyFilterNode(ResfitNode[SafetyParameters]):
     def _hear_inputs(self) -> None:
         p = self.params
         self.hear(ActionMsg, "action", self._on_action, STEPS)
-        self.hear(Episode, "episode", self._on_episode, EPISODES)
+        self.hear_episodes(self._on_episode)
         self.hear(JointState, "joint_states", self._on_joint_state, ROBOT if p.lockstep else SENSORS)
         self.hear(Hold, "hold_request", self._on_hold_request, STEPS, needed=False)
         self._parser = CommandParser(p.joint_names)

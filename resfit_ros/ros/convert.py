@@ -213,10 +213,10 @@ def executed_from_msg(m: msg.ExecutedAction) -> Executed:
     )
 
 
-def episode_to_msg(e: EpisodeStarted | EpisodeEnded) -> msg.Episode:
-    """Episode boundary as a message."""
+def episode_to_msg(e: EpisodeStarted | EpisodeEnded, source_id: str = "") -> msg.Episode:
+    """Episode boundary as a message, signed by `source_id`."""
     m = msg.Episode(
-        header=header(e.stamp_ns), episode_id=e.episode_id, scene_seed=e.scene_seed
+        header=header(e.stamp_ns), episode_id=e.episode_id, scene_seed=e.scene_seed, source_id=source_id
     )
     if isinstance(e, EpisodeEnded):
         m.event = msg.Episode.EVENT_ENDED

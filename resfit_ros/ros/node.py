@@ -23,9 +23,9 @@ from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.parameter_groups import GraphParameters
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.core.types import HoldRequest, Reason
-from resfit_ros.msg import Hold
+from resfit_ros.msg import Episode, Hold
 from resfit_ros.ros.parameters import LiveParameters
-from resfit_ros.ros.qos import STEPS
+from resfit_ros.ros.qos import EPISODES, STEPS
 from resfit_ros.ros.qos_check import QosCheck
 
 P = TypeVar("P", bound=GraphParameters)
@@ -97,6 +97,15 @@ class ResfitNode(Node, Generic[P]):
         subscription = self.create_subscription(kind, topic, guarded, qos, event_callbacks=events, **options)
         if needed:
             self._needed.append(subscription)
+
+    def hear_episodes(self, callback: Callable[[Episode], None]) -> None:
+        """Subscribes to the episodes of our own episode manager; nobody else may begin or end one."""
+
+        def trusted(message: Episode) -> None:
+            if self.trusts(message, "episode_manager"):
+                callback(message)
+
+        self.hear(Episode, "episode", trusted, EPISODES)
 
     def trusts(self, message, name: str) -> bool:
         """Whether node `name` of our own namespace signed the message; other ones are reported."""

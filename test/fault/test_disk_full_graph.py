@@ -59,7 +59,7 @@ def test_when_the_disk_is_full_expect_the_recorder_alive_the_reason_and_later_ep
                 observe.publish(observation_to_msg(value))
             elif isinstance(value, EpisodeEnded):
                 probe.spin(0.2)
-                episode.publish(episode_to_msg(value))
+                episode.publish(episode_to_msg(value, "/resfit/episode_manager"))
 
     def bag(number: int) -> Path:
         return bags / f"episode_{number:06d}"

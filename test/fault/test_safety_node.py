@@ -23,6 +23,12 @@ VELOCITY, ACCELERATION = 2.0, 20.0
 FAULT, ARMED, HOLD = ExecutedAction.STATE_FAULT, ExecutedAction.STATE_ARMED, ExecutedAction.STATE_HOLD
 
 
+def started(episode_id: int, source_id: str = "/resfit/episode_manager") -> Episode:
+    return Episode(
+        header=header(1), episode_id=episode_id, event=Episode.EVENT_STARTED, source_id=source_id
+    )
+
+
 class Robot:
     """Obeys at once, and sends whatever a test wants as the residual's actions."""
 
@@ -96,7 +102,7 @@ def robot(start, tmp_path, request) -> Robot:
     probe = start((NodeSpec("safety_filter", config.parameters("safety_filter"), remappings),), whole=False)
     made = Robot(probe)
     probe.wait(lambda: bool(probe.seen["safety_status"]), 30.0)
-    made.episodes.publish(Episode(header=header(1), episode_id=1, event=Episode.EVENT_STARTED))
+    made.episodes.publish(started(1))
     made.arm()
     made.until(ARMED)
     return made
@@ -149,6 +155,18 @@ def test_when_strangers_send_actions_expect_none_used(robot, measured):
     assert np.abs(robot.sent[-1]).max() < 1e-9
     assert robot.status.state == ARMED
     measured(29, "0 of 200 foreign actions used")
+
+
+def test_when_a_stranger_begins_another_episode_expect_ours_to_go_on(robot, measured):
+    for number in range(2, 22):
+        robot.episodes.publish(started(number, "/somebody/episode_manager"))
+    robot.probe.spin(0.3)
+    accepted = robot.status.actions_accepted
+    for _ in range(10):
+        robot.act(np.full(7, 0.1))
+        robot.probe.spin(0.05)
+    robot.probe.wait(lambda: robot.status.actions_accepted == accepted + 10, 5.0)
+    measured(29, "0 of 20 foreign episodes begun")
 
 
 def test_when_the_measured_joints_are_far_off_expect_a_latched_fault(robot, measured):

@@ -71,7 +71,7 @@ class Rig:
         """Starts an episode and waits for its first observations."""
         self.probe.wait(lambda: self._episodes.get_subscription_count() == 2)  # the probe and the node
         self.probe.wait(lambda: self.diagnosed("waiting for") == "nothing")
-        self._episodes.publish(episode_to_msg(EpisodeStarted(self.now_ns(), 1)))
+        self._episodes.publish(episode_to_msg(EpisodeStarted(self.now_ns(), 1), "/resfit/episode_manager"))
         self.probe.wait(lambda: len(self.observations) >= seen, 20.0)
 
     @property
