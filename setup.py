@@ -26,7 +26,7 @@ WITHOUT_ROS = os.environ.get('RESFIT_WITHOUT_ROS') == '1'
 SERVING_NEEDS = ['msgpack', 'numpy>=1.26', 'PyYAML', 'rich', 'typer', 'websockets']
 # ROS is not listed: it is either sourced or comes from requirements/ros-jazzy.txt.
 ROBOT_NEEDS = [
-    'matplotlib', 'mujoco>=3.2,<3.4', 'pillow', 'rosbags', 'safetensors', 'tensorboard',
+    'aiohttp>=3.8', 'matplotlib', 'mujoco>=3.2,<3.4', 'pillow', 'rosbags', 'safetensors', 'tensorboard',
     'torch>=2.9,<=2.13.0',
 ]
 
@@ -86,9 +86,12 @@ setup(
     packages=modules() if WITHOUT_ROS else ['resfit_ros'],
     install_requires=SERVING_NEEDS + ([] if WITHOUT_ROS else ROBOT_NEEDS),
     extras_require={
-        'onnx': ['onnxruntime'],
+        'data': ['av', 'h5py', 'pyarrow'],
+        'onnx': ['onnx', 'onnxruntime'],
         'robot': ['opencv-python-headless', 'pin', 'ruckig'],
-        'test': ['hypothesis', 'onnx', 'onnxruntime', 'pytest', 'pytest-timeout'],
+        'test': [
+            'av', 'h5py', 'hypothesis', 'mcap', 'mkdocs', 'onnx', 'onnxruntime', 'pyarrow', 'pytest', 'pytest-timeout',
+        ],
     },
     entry_points={'console_scripts': ['resfit = resfit_ros.cli.main:main']},
     cmdclass={} if WITHOUT_ROS else {'build': CMakeBuild, 'editable_wheel': NoEditable},

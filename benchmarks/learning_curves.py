@@ -14,7 +14,7 @@ import numpy as np
 
 from resfit_ros.bringup import load_config
 from resfit_ros.core.errors import ResfitError
-from resfit_ros.learning.evaluation import wilson_interval
+from resfit_ros.core.intervals import wilson_interval
 from resfit_ros.paths import find_config
 from resfit_ros.runner.job import Job
 from resfit_ros.runner.sweep import run_jobs

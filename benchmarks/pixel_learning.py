@@ -19,7 +19,7 @@ from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.residual import CorrelatedNoise, bounded_residual
 from resfit_ros.core.types import Float32, Observation, Segment
-from resfit_ros.learning.evaluation import wilson_interval
+from resfit_ros.core.intervals import wilson_interval
 from resfit_ros.learning.trainer import Trainer
 
 SIDE = 64  # px

@@ -5,6 +5,8 @@ description into supervised processes where no `launch` is installed.
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,7 @@ BC_SECTION = "train_bc"  # settings of `resfit train-bc`
 INCLUDE = "include"  # a file that this one goes on from, relative to it
 ROBOT_SECTION = "robot"  # values every node that has such a parameter gets
 CONTROL_NODES = ("aggregator", "base_policy", "residual", "safety_filter", "episode_manager")
-RESPAWNED = ("safety_filter",)
+RESPAWNED = ("safety_filter", "recorder")
 # Robot-side names are relative in the nodes and mapped to where robots publish them.
 ROBOT_TOPICS = ("joint_states", "joint_command")
 
@@ -46,7 +48,10 @@ class NodeSpec:
 
     @property
     def respawns(self) -> bool:
-        """Whether the node is started again when it dies: without a safety filter nothing can be armed."""
+        """Whether the node is started again when it dies.
+
+        Without a safety filter nothing can be armed; without a recorder what happens is lost.
+        """
         return self.name in RESPAWNED
 
     def parameter_file_text(self) -> str:
@@ -208,6 +213,11 @@ def describe(
             values["use_sim_time"] = True  # in lockstep nobody asks for the time
         specs.append(NodeSpec(node, values, remappings(node, config)))
     return tuple(specs)
+
+
+def config_sha256(config: RunConfig) -> str:
+    """Identity of what a configuration says, whatever its comments and order."""
+    return hashlib.sha256(json.dumps(config.sections, sort_keys=True).encode()).hexdigest()
 
 
 def with_timing(config: RunConfig, timing: str) -> RunConfig:

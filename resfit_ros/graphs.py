@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, describe
+from resfit_ros.bringup import CONTROL_NODES, NodeSpec, RunConfig, config_sha256, describe
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameter_groups import CHUNKS, TOPIC
+from resfit_ros.core.parameters import BASE_ALONE
 from resfit_ros.core.run_layout import FINETUNE_BAGS
 from resfit_ros.paths import config_dir
 from resfit_ros.policies.reference import absolute
@@ -112,7 +113,9 @@ def _describe(config: RunConfig, nodes: tuple[str, ...], overrides: Overrides) -
     overrides.setdefault("residual", {})["feature_extractor"] = feature_extractor(config)
     if "operator" in nodes:
         overrides["operator"] = {"mapping": joy_mapping(config)} | overrides.get("operator", {})
-    for name in ("base_policy", "learner"):
+    if "recorder" in nodes:
+        overrides["recorder"] = {"config_sha256": config_sha256(config)} | overrides.get("recorder", {})
+    for name in ("base_policy", "learner", "recorder"):
         if name in nodes:
             overrides[name] = camera_settings(config) | overrides.get(name, {})
     specs = describe(config, nodes, overrides)
@@ -175,6 +178,7 @@ def finetune_graph(
             "policy": reference,
             "demo_dir": str(demo_dir) if demo_dir else "",
             "seed": seed,
+            "pretrain_updates": 0,
         }
         | {k: chunking[k] for k in CHUNK_SETTINGS}
         | (learner or {}),
@@ -190,6 +194,25 @@ def finetune_graph(
     return _describe(config, _with_robot(nodes, simulate), overrides)
 
 
+def pretrain_graph(
+    config: RunConfig, run_dir: Path, policy: Policy, seed: int, updates: int, learner: dict[str, Any] | None = None
+) -> tuple[NodeSpec, ...]:
+    """The learner alone: its critics learn from bags that somebody plays, until none comes any more."""
+    overrides: Overrides = {
+        "learner": camera_settings(config)
+        | {key: config.parameters("base_policy")[key] for key in CHUNK_SETTINGS}
+        | {
+            "run_dir": str(run_dir),
+            "policy": base_policy_of(config, policy),
+            "seed": seed,
+            "pretrain_updates": updates,
+            "exit_when_done": True,
+        }
+        | (learner or {})
+    }
+    return describe(config, ("learner",), overrides)
+
+
 def evaluate_graph(
     config: RunConfig,
     policy: Policy,
@@ -200,21 +223,30 @@ def evaluate_graph(
     first_scene: int,
     seed: int,
     simulate: bool = True,
+    against: Path | None = None,
+    evaluator: dict[str, Any] | None = None,
+    first_episode_id: int = 1,
 ) -> tuple[NodeSpec, ...]:
-    """Base against base + residual, interleaved on the same scenes; base alone without an actor."""
-    arms = ["base"] + (["finetuned"] if actor_path else [])
-    residual: dict[str, Any] = {"enabled": False, "explore": False}
+    """Base against base + residual, interleaved on the same scenes; base alone without an actor.
+
+    against: another checkpoint in the place of the base policy alone. evaluator: further parameters of it. Without
+    a simulation the scenes are a person's, so the episodes are not matched.
+    """
+    arms = ["against" if against else "base", "finetuned"] if actor_path else ["base"]
+    contenders = [str(against or BASE_ALONE), str(actor_path)] if actor_path else []
     overrides: Overrides = {
         "base_policy": {"policy": base_policy_of(config, policy)},
-        "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
+        "residual": {"enabled": bool(actor_path), "explore": False, "contenders": contenders},
         "evaluator": {
             "result_path": str(result_path),
             "arms": arms,
             "episodes": episodes,
             "scene_seed": first_scene,
             "seed": seed,
-        },
-        "episode_manager": {"auto_start": False},
+            "matched": simulate,
+        }
+        | (evaluator or {}),
+        "episode_manager": {"auto_start": False, "first_episode_id": first_episode_id},
     }
     nodes: tuple[str, ...] = (*_control_nodes(config), "evaluator")
     if bag_dir is not None:
@@ -224,13 +256,24 @@ def evaluate_graph(
 
 
 def deploy_graph(
-    config: RunConfig, policy: Policy, actor_path: Path | None, simulate: bool = True
+    config: RunConfig,
+    policy: Policy,
+    actor_path: Path | None,
+    simulate: bool = True,
+    bag_dir: Path | None = None,
 ) -> tuple[NodeSpec, ...]:
-    """The control path alone: base policy, and the residual of a checkpoint when one is given."""
-    residual: dict[str, Any] = {"enabled": actor_path is not None}
+    """The control path alone: base policy, and the residual of a checkpoint or exported file when one is given.
+
+    bag_dir: directory for the recorder's bags; None: no recorder.
+    """
+    residual: dict[str, Any] = {"enabled": actor_path is not None, "explore": False}
     overrides: Overrides = {
         "base_policy": {"policy": base_policy_of(config, policy)},
         "residual": residual | ({"actor_path": str(actor_path)} if actor_path else {}),
         "episode_manager": {"auto_start": simulate},
     }
-    return _describe(config, _with_robot(_control_nodes(config), simulate), overrides)
+    nodes = _control_nodes(config)
+    if bag_dir is not None:
+        overrides["recorder"] = {"bag_dir": str(bag_dir)}
+        nodes = (*nodes, "recorder")
+    return _describe(config, _with_robot(nodes, simulate), overrides)

@@ -136,7 +136,8 @@ class Values:
         if given == AUTO:
             found = Path(policy).parent / place
             return found if policy and Path(policy).is_dir() and found.is_dir() else None
-        if not Path(given).is_dir():
+        exported = place == run_layout.CHECKPOINTS and Path(given).is_file()  # by `resfit export`
+        if not Path(given).is_dir() and not exported:
             raise ConfigError(f"{name}:={given}: no such directory; give another, or {name}:={NONE}")
         return Path(given).resolve()
 
@@ -208,7 +209,8 @@ def _node(spec: NodeSpec, config_dir: Path, ends_with: str) -> "Node":
         if event.returncode == 0 and spec.name == ends_with:
             return [Shutdown(reason=f"{spec.name} has finished")]
         if spec.respawns and event.returncode != REFUSED:
-            return [LogInfo(msg=f"{spec.name} ended with status {event.returncode}; it is started again, disarmed")]
+            again = "started again, disarmed" if spec.name == "safety_filter" else "started again"
+            return [LogInfo(msg=f"{spec.name} ended with status {event.returncode}; it is {again}")]
         raise NodeFailed(f"node '{spec.name}' ended with status {event.returncode}; see its lines above")
 
     return Node(

@@ -23,6 +23,7 @@ from resfit_ros.core.learning_config import MLP
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
 from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id
 from resfit_ros.data.demonstrations import successful_segments
+from resfit_ros.learning.blind_record import BlindRecord, files, is_unfinished
 from resfit_ros.ros.monitor import GraphMonitor
 from resfit_ros.runner.cloning import clone_policy, policy_inputs
 from resfit_ros.supervise import Supervisor
@@ -184,13 +185,19 @@ def evaluate(
     on_progress: Progress,
     bag_dir: Path | None = None,
     simulate: bool = True,
+    against: Path | None = None,
+    evaluator: dict[str, Any] | None = None,
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Runs the evaluation and returns what the evaluator wrote to `result_path`."""
+    """Runs the evaluation and returns what the evaluator wrote to `result_path`.
+
+    resume: goes on with one that was interrupted there; else it starts over.
+    """
+    first, done, won = _evaluated_so_far(result_path, bag_dir, resume)
     specs = graphs.evaluate_graph(
-        config, policy, actor, result_path, bag_dir, episodes, first_scene, seed, simulate
+        config, policy, actor, result_path, bag_dir, episodes, first_scene, seed, simulate, against, evaluator, first
     )
     arms = 2 if actor else 1
-    done = won = 0
 
     def on_episode(end: EpisodeEnded) -> None:
         nonlocal done, won
@@ -205,5 +212,18 @@ def evaluate(
         return "evaluator" in finished
 
     phase = result_path.stem
+    result_path.parent.mkdir(parents=True, exist_ok=True)
     run_graph(specs, run_dir, phase, is_done, on_episode)
     return json.loads(result_path.read_text())
+
+
+def _evaluated_so_far(result_path: Path, bag_dir: Path | None, resume: bool) -> tuple[int, int, int]:
+    """(id of the next episode, episodes done, of these successful); what is there is removed unless it goes on."""
+    first = next_episode_id(bag_dir) if bag_dir is not None else 1
+    if not (resume and is_unfinished(result_path)):
+        for path in (result_path, *files(result_path)):
+            path.unlink(missing_ok=True)
+        return first, 0, 0
+    record = BlindRecord.resume(result_path)
+    won = sum(r.outcome is Outcome.SUCCESS for r in record.results)
+    return max(first, record.last_episode_id + 1), record.next_position, won

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from resfit_ros.bringup import NodeSpec
 from resfit_ros.core.errors import ResfitError
+from resfit_ros.log_follower import LogFollower
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _LIBC = ctypes.CDLL(None)
@@ -54,10 +55,12 @@ class Supervisor:
         self._config_dir, self._log_dir = config_dir, log_dir
         self._processes: dict[str, subprocess.Popen] = {}
         self._respawn_at: dict[str, float] = {}
+        self._follower = LogFollower(log_dir, [spec.name for spec in specs])
 
     def __enter__(self) -> "Supervisor":
         self._config_dir.mkdir(parents=True, exist_ok=True)
         self._log_dir.mkdir(parents=True, exist_ok=True)
+        self._follower.start()
         try:
             for spec in self._specs:
                 self._start(spec)
@@ -129,6 +132,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._follower.stop()
 
     def __exit__(self, *_: object) -> None:
         self.stop()

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from resfit_ros import graphs, phases
-from resfit_ros.bringup import RunConfig
+from resfit_ros.bringup import RunConfig, config_sha256
 from resfit_ros.cli.console import console, progress_bar
 from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
@@ -24,7 +24,6 @@ from resfit_ros.core.errors import ConfigError
 from resfit_ros.data.bag_directory import count_successes, successful_bags
 from resfit_ros.ros.monitor import GraphMonitor
 from resfit_ros.runner.job import write_json
-from resfit_ros.runner.settings import config_sha256
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from resfit_ros.core.types import Executed
 from resfit_ros.data.episode_bag import bag_name
+from resfit_ros.data.film_strip import even_steps
 from resfit_ros.data.read_bags import read_messages
 from resfit_ros.sim import HumanoidSim
 
@@ -71,7 +72,7 @@ def _strip(rows: list[list[Image.Image]]) -> Image.Image:
     width, height = rows[0][0].size
     strip = Image.new("RGB", (width * STRIP_FRAMES, height * len(rows)), "white")
     for y, reel in enumerate(rows):
-        for x, at in enumerate(np.linspace(0, len(reel) - 1, STRIP_FRAMES).round().astype(int)):
+        for x, at in enumerate(even_steps(len(reel), STRIP_FRAMES)):
             strip.paste(reel[at], (x * width, y * height))
     return strip
 

@@ -9,25 +9,24 @@ from rich.table import Table
 
 from resfit_ros.cli.console import console
 from resfit_ros.core.run_layout import LEARNING_LOG
+from resfit_ros.reporting.evaluation_words import name_of, percent
+
+NO_TEST_NAMED = "McNemar's exact test"  # in results of older releases
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
-    """Success per arm with its 95 % interval, and the exact paired test."""
-    table = Table(title="evaluation (blind, interleaved, same initial scenes)")
+    """Success per arm with its 95 % interval, and the exact test."""
+    scenes = "same initial scenes" if result.get("matched", True) else "scenes set up by hand"
+    table = Table(title=f"evaluation (blind, interleaved, {scenes})")
     for column in ("policy", "success", "95 % interval", "episodes"):
         table.add_column(column, justify="left" if column == "policy" else "right")
-    names = {"base": "base policy", "finetuned": "base + residual"}
     for arm, figures in result["arms"].items():
         low, high = figures["wilson_95"]
-        table.add_row(
-            names.get(arm, arm),
-            f"{figures['success_rate']:.0%}",
-            f"{low:.0%} to {high:.0%}",
-            str(figures["episodes"]),
-        )
+        rate, interval = percent(figures["success_rate"]), f"{percent(low)} to {percent(high)}"
+        table.add_row(name_of(result, arm), rate, interval, str(figures["episodes"]))
     console.print(table)
-    if "p_value" in result:
-        console.print(f"McNemar's exact test, two-sided: p = {result['p_value']:.2g}")
+    if "p_value" in result and not result.get("stopped_early"):
+        console.print(f"{result.get('test', NO_TEST_NAMED)}, two-sided: p = {result['p_value']:.2g}")
 
 
 def learning_points(run_dir: Path) -> tuple[np.ndarray, np.ndarray]:

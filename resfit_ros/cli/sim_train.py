@@ -64,9 +64,11 @@ def _scalar(value: str, text: str) -> bool | int | float | str:
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError:
-        raise ConfigError(f"--set {text}: the value is not a YAML scalar") from None
+        raise ConfigError(
+            f"--set {text}: the value is not a YAML scalar; write KEY=VALUE with one number, text, true or false"
+        ) from None
     if not isinstance(parsed, bool | int | float | str):
-        raise ConfigError(f"--set {text}: expected one number, text, true or false")
+        raise ConfigError(f"--set {text}: expected one number, text, true or false; write KEY=VALUE")
     if isinstance(parsed, str):  # YAML takes 1e-3, without a point, for text
         try:
             return float(parsed)
@@ -87,7 +89,7 @@ def parse_seeds(text: str, count: int | None) -> list[int]:
         raise ConfigError(f"--seeds {text}: '{wrong[0]}' is not a seed; give whole numbers, e.g. 0,1,2")
     seeds = [int(word) for word in words]
     if len(set(seeds)) != len(seeds):
-        raise ConfigError(f"--seeds {text}: a seed is listed twice")
+        raise ConfigError(f"--seeds {text}: a seed is listed twice; name each once")
     return seeds
 
 
@@ -150,7 +152,7 @@ def _overall(
 
 def print_results(results: Sequence[dict[str, Any]]) -> None:
     """Success before and after, with its 95 % interval, per seed."""
-    from resfit_ros.learning.evaluation import wilson_interval
+    from resfit_ros.core.intervals import wilson_interval
 
     if not results:
         return

@@ -14,6 +14,10 @@ PRECISIONS = (FLOAT32, BFLOAT16)
 MLP, ACT, FLOW = "mlp", "act", "flow"
 BC_KINDS = (MLP, ACT, FLOW)
 DEVICES = ("cpu", "cuda")
+NONE, CQL, CAL_QL = "none", "cql", "cal_ql"
+CONSERVATIVE_KINDS = (NONE, CQL, CAL_QL)
+SUCCESSES, ALL = "successes", "all"
+KEPT_DATA = (NONE, SUCCESSES, ALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +123,29 @@ class LearningConfig:
         0.8, ge=0.0, lt=1.0, doc="correlation of the noise from one step to the next, AR(1)"
     )
     warmup_std: float = param(0.1, ge=0.0, le=2.0, doc="noise on the base action before learning")
+    # Pretraining on recorded data
+    pretrain_updates: int = param(
+        0, ge=0, doc="node learner: critic updates on bags that are played, then it is done; 0: it fine-tunes"
+    )
+    warm_start_updates: int = param(
+        0, ge=0, doc="updates at the end of pretraining in which the actor learns as well; 0: none"
+    )
+    conservative: str = param(
+        NONE, choices=CONSERVATIVE_KINDS, doc="pretraining: pushes down the values of actions nobody took"
+    )
+    conservative_weight: float = param(0.1, ge=0.0, doc="weight of that beside the critic loss")
+    conservative_actions: int = param(
+        4, ge=1, le=64, doc="actions pushed down per transition: so many uniform ones, and as many near the actor's"
+    )
+    conservative_temperature: float = param(
+        0.1, gt=0.0, doc="of the soft maximum over them, in units of the return"
+    )
+    keep_offline_data: str = param(
+        ALL, choices=KEPT_DATA, doc="fine-tuning after pretraining: which recorded episodes stay in replay"
+    )
+    warmup_after_pretraining: int = param(
+        0, ge=0, doc="warmup_steps where training starts from a pretrained critic and its data"
+    )
     # Schedule
     warmup_steps: int = param(1000, ge=0, doc="steps with base + noise before the first update")
     critic_only_updates: int = param(1000, ge=0, doc="critic updates before the first actor update")
@@ -133,6 +160,11 @@ class LearningConfig:
             raise ConfigError(
                 f"total_steps {self.total_steps} must be above warmup_steps {self.warmup_steps}: "
                 "nothing would be learnt"
+            )
+        if self.total_steps <= self.warmup_after_pretraining:
+            raise ConfigError(
+                f"total_steps {self.total_steps} must be above warmup_after_pretraining "
+                f"{self.warmup_after_pretraining}: nothing would be learnt"
             )
         if self.value_min >= self.value_max:
             raise ConfigError(

@@ -24,6 +24,8 @@ AUTO, REFUSE, ALLOW = "auto", "refuse", "allow"
 
 
 FADE, HOLD = "fade", "hold"
+BASE_ALONE = "base"  # among contenders, in the place of a checkpoint
+RGB8, JPEG = "rgb8", "jpeg"  # encodings of the pictures in a bag
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +109,10 @@ class ResidualParameters(JointParameters, ChunkParameters, BaseSourceParameters,
     exploration_correlation: float = param(
         0.8, ge=0.0, lt=1.0, doc="correlation of the noise from one step to the next, AR(1)"
     )
-    actor_path: str = param("", doc="checkpoint directory whose actor is run; empty: the learner's")
+    actor_path: str = param("", doc="checkpoint directory, or file of 'resfit export', whose actor is run; empty: the learner's")
+    contenders: tuple[str, ...] = param(
+        (), doc="an evaluation's two arms, checkpoint directories or 'base': ~/choose switches between them, blind"
+    )
     feature_extractor: str = param(
         "", doc="TorchScript file that the actor's image features come from, where it has them"
     )
@@ -139,11 +144,28 @@ class EpisodeParameters(GraphParameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecorderParameters(GraphParameters):
-    """Node `recorder`."""
+class RecorderParameters(ObservingParameters, CameraParameters, BaseSourceParameters):
+    """Node `recorder`: its own settings, and what its bags say of the robot."""
 
     bag_dir: str = param(doc="directory that takes one bag per episode")
     successes: int = param(0, ge=0, doc="finish after so many successful episodes; 0: never")
+    image_encoding: str = param(
+        RGB8,
+        choices=(RGB8, JPEG),
+        doc="pictures in the bags; rgb8: as they were seen; jpeg: smaller, and not quite what was seen",
+    )
+    jpeg_quality: int = param(95, ge=1, le=100, doc="image_encoding jpeg: 100 is best")
+    max_bag_mb: int = param(
+        4000, ge=1, doc="the bag of an episode that outgrows this is closed as aborted", unit="MB"
+    )
+    min_free_mb: int = param(
+        500,
+        ge=0,
+        doc="no new episode is recorded while fewer are free on the disk; 0: until it is full",
+        unit="MB",
+    )
+    base_name: str = param("", doc="base_source topic: name and version of the controller, its identity")
+    config_sha256: str = param("", doc="identity of the configuration, kept in each bag")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,11 +217,19 @@ class EvaluatorParameters(GraphParameters):
 
     result_path: str = param(doc="JSON file to write; its directory must exist")
     arms: tuple[str, ...] = param(
-        ("base", "finetuned"), choices=("base", "finetuned"), doc="what to compare"
+        ("base", "finetuned"), choices=("base", "against", "finetuned"), doc="what to compare"
     )
-    episodes: int = param(100, ge=1, doc="episodes per arm")
+    episodes: int = param(100, ge=1, doc="episodes per arm, at most")
     scene_seed: int = param(1_000_000, ge=0, doc="first of the scene seeds, the same for every arm")
-    seed: int = param(0, ge=0, doc="seed of the order in which arms are run")
+    seed: int = param(-1, ge=-1, doc="seed of the order in which arms are run; -1: drawn, so that nobody knows it")
+    matched: bool = param(True, doc="both arms start from the same seeded scene; false: a person resets it")
+    sequential: bool = param(False, doc="stop as soon as the answer is known; false: run all episodes")
+    alpha: float = param(0.05, gt=0.0, lt=0.5, doc="probability of showing a difference where there is none")
+    min_difference: float = param(
+        0.0, ge=0.0, lt=1.0, doc="sequential: stop, too, once a difference of this size is ruled out; 0: never"
+    )
+    setup: str = param("", doc="what is compared, as JSON; it goes into the result")
+    report: bool = param(False, doc="make the figure and the page at the end, too")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,12 @@ different topics may arrive in any order, twice, or not at all.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from resfit_ros.core.step_checks import unfit_steps
 from resfit_ros.core.types import (
     Action,
     EpisodeEnded,
@@ -39,34 +41,46 @@ class _OpenEpisode:
     def missing(self) -> int:
         """Messages still owed, once the end is known."""
         steps = self.ended.steps
-        return sum(
-            (k not in self.observations) + (k not in self.actions) + (k < steps and k not in self.executed)
-            for k in range(steps + 1)
+        there = sum(k <= steps for kind in (self.observations, self.actions) for k in kind)
+        return 3 * steps + 2 - there - sum(k < steps for k in self.executed)
+
+    def up_to_end(self) -> tuple[dict[int, Observation], dict[int, Action], dict[int, Executed]]:
+        """By step, without the step or two that the chain runs past the end."""
+        steps = self.ended.steps
+        return (
+            {k: self.observation(k) for k in sorted(self.observations) if k <= steps},
+            {k: self.actions[k] for k in sorted(self.actions) if k <= steps},
+            {k: self.executed[k] for k in sorted(self.executed) if k < steps},
         )
 
 
 @dataclass(frozen=True)
 class AssembledEpisode:
-    """A finished episode as segments without gaps; `steps_lost` of its steps are in none of them."""
+    """A finished episode as segments without gaps.
+
+    steps_lost: steps that are in none of them because a message is missing. left_out: steps that are in none
+    of them because of their values (NaN, a gap in time), with the reason in words.
+    """
 
     end: EpisodeEnded
     segments: tuple[Segment, ...]
     steps_lost: int
+    left_out: Mapping[int, str] = field(default_factory=dict)
 
 
 class TransitionAssembler:
     """Collects messages by (episode, step) and gives out whole episodes when they are complete.
 
     An incomplete episode is given out, cut at its gaps, once `flush` is called or a later episode
-    has ended too. An aborted episode is dropped. Steps marked as tainted are left out like lost
-    ones, but are not counted as lost.
+    has ended too. An aborted episode is dropped. Steps marked as tainted, and those nobody should learn
+    from (`unfit_steps`), are left out like lost ones, but are not counted as lost.
     """
 
     def __init__(self, action_dim: int) -> None:
         self.action_dim = action_dim
         self.duplicates = 0
         self.late = 0  # messages of episodes already given out
-        self.rejected = 0  # messages with another number of joints
+        self.rejected = 0  # messages with another number of joints, states or cameras
         self._open: OrderedDict[int, _OpenEpisode] = OrderedDict()
         self._closed_up_to = 0
 
@@ -86,7 +100,7 @@ class TransitionAssembler:
     def _store(self, episode: _OpenEpisode, message: Observation | Action | Executed) -> None:
         kinds = {Observation: episode.observations, Action: episode.actions, Executed: episode.executed}
         steps = kinds[type(message)]
-        if not self._has_right_size(message):
+        if not self._has_right_size(episode, message):
             self.rejected += 1
         elif isinstance(message, Observation):
             of_step = steps.setdefault(message.step, [])
@@ -98,9 +112,10 @@ class TransitionAssembler:
         else:
             steps[message.step] = message
 
-    def _has_right_size(self, message: Observation | Action | Executed) -> bool:
+    def _has_right_size(self, episode: _OpenEpisode, message: Observation | Action | Executed) -> bool:
         if isinstance(message, Observation):
-            return True
+            first = next(iter(episode.observations.values()), [message])[0]
+            return _sizes(message) == _sizes(first)
         vector = message.base if isinstance(message, Action) else message.action
         return vector.shape == (self.action_dim,)
 
@@ -130,19 +145,23 @@ class TransitionAssembler:
         return [self._assemble(episode)]
 
     def _assemble(self, episode: _OpenEpisode) -> AssembledEpisode:
-        end = episode.ended
-        segments, first, lost = [], None, 0
-        for k in range(end.steps):
+        end, unfit = episode.ended, unfit_steps(*episode.up_to_end())
+        # A damaged bag may tell of millions of steps.
+        seen = min(end.steps, max(episode.executed, default=-1) + 1)
+        segments, first, lost, left_out = [], None, end.steps - seen, {}
+        for k in range(seen):
             present, tainted = self._step_state(episode, k)
             lost += not present
-            if present and not tainted:
+            if present and not tainted and k in unfit:
+                left_out[k] = unfit[k]
+            if present and not tainted and k not in unfit:
                 first = k if first is None else first
             elif first is not None:
                 segments.append(self._segment(episode, first, k))
                 first = None
         if first is not None:
-            segments.append(self._segment(episode, first, end.steps))
-        return AssembledEpisode(end, tuple(segments), lost)
+            segments.append(self._segment(episode, first, seen))
+        return AssembledEpisode(end, tuple(segments), lost, left_out)
 
     def _step_state(self, episode: _OpenEpisode, k: int) -> tuple[bool, bool]:
         """(whether transition k has all its parts, whether a fault touched it)."""
@@ -176,3 +195,7 @@ class TransitionAssembler:
     def _human_drove(episode: _OpenEpisode, k: int) -> bool:
         reasons, mode = episode.executed[k].reasons, episode.actions[k].mode
         return bool(reasons & Reason.INTERVENTION) or mode is Mode.INTERVENTION
+
+
+def _sizes(observation: Observation) -> tuple:
+    return observation.state.shape, *(image.shape for image in observation.images)

@@ -7,9 +7,9 @@ BAG_NAME = re.compile(r"episode_(\d+)(?:-\d+)?")  # with a number behind it: lef
 
 
 def bag_ids(directory: Path) -> list[int]:
-    """Episode ids of the bags in a directory, finished or not."""
+    """Episode ids of the bags in a directory, finished or not, each once."""
     names = [p.name for p in (*directory.glob("episode_*"), *directory.glob(".partial/episode_*"))]
-    return sorted(int(m[1]) for m in map(BAG_NAME.fullmatch, names) if m)
+    return sorted({int(m[1]) for m in map(BAG_NAME.fullmatch, names) if m})
 
 
 def bag_paths_by_id(directory: Path) -> dict[int, Path]:

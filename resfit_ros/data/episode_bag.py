@@ -1,44 +1,24 @@
 """One rosbag2 (MCAP) per episode, written from serialised messages and synced when it ends."""
 
+import json
 import os
+import shutil
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.typesys.store import Typestore
 
 from resfit_ros.core.errors import DataError
+from resfit_ros.data.bag_lock import hold
+from resfit_ros.data.checked_writer import BAG_VERSION, CheckedWriter
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
-from resfit_ros.data.mcap_scan import CHUNK_CRC_OFFSET
 
-BAG_VERSION = 9  # rosbag2 of Jazzy
-# Damage costs the chunk it hits and what follows; a killed recorder loses the chunk it had begun.
-CHUNK_BYTES = 1 << 16
-
-
-class _CheckedStorage(McapWriter):
-    """MCAP in small chunks with the checksum that rosbags leaves out."""
-
-    def close_chunk(self) -> None:
-        begin, checksum = self.bio.tell(), crc32(self.chunk.bio.getvalue())
-        super().close_chunk()
-        end = self.bio.tell()
-        self.bio.seek(begin + CHUNK_CRC_OFFSET)
-        self.bio.write(checksum.to_bytes(4, "little"))
-        self.bio.seek(end)
-        self.bio.flush()  # a full disk shows now, not when the episode is over
-
-    def write(self, connection, timestamp: int, data: bytes | memoryview) -> None:
-        super().write(connection, timestamp, data)
-        if self.chunk.bio.tell() > CHUNK_BYTES:
-            self.close_chunk()
-
-
-class _CheckedWriter(Writer):
-    STORAGE_PLUGINS = {**Writer.STORAGE_PLUGINS, StoragePlugin.MCAP: _CheckedStorage}
+UNFINISHED = ".partial"  # where a bag lies until it is whole
+ABOUT = "about.json"  # beside an unfinished bag: its custom data, which only a closed bag's metadata hold
 
 
 def peek_episode_id(serialised: bytes) -> int:
@@ -52,6 +32,12 @@ def peek_episode_id(serialised: bytes) -> int:
     at = 12 + length  # from the end of the encapsulation
     at += -at % 8
     return struct.unpack_from(f"{order}Q", serialised, 4 + at)[0]
+
+
+def peek_stamp_ns(serialised: bytes) -> int:
+    """The stamp of a message that begins with std_msgs/Header [ns], without decoding it."""
+    sec, nanosec = struct.unpack_from("<iI" if serialised[1] & 1 else ">iI", serialised, 4)
+    return sec * 1_000_000_000 + nanosec
 
 
 def _free_name(path: Path) -> Path:
@@ -78,57 +64,105 @@ def _sync(path: Path) -> None:
 class EpisodeBag:
     """An open bag; it lies under `.partial/` until it is closed, synced and whole.
 
-    Once a write has failed there is a hole in it: it stays where it is and takes nothing more. Raises
-    DataError when it cannot be written (disk full).
+    about: texts for its metadata that are known at its start; they survive a killed recorder. types: the
+    definitions of its messages, where they are those of another release; topics that these lack are left
+    out. `messages`, `size_bytes`: taken so far. Once a write has failed there is a hole in it: it stays
+    where it is and takes nothing more. Raises DataError when it cannot be written (disk full).
     """
 
-    def __init__(self, directory: Path, episode_id: int, namespace: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        episode_id: int,
+        namespace: str,
+        about: Mapping[str, str] | None = None,
+        types: Typestore | None = None,
+    ) -> None:
         self.path = directory / bag_name(episode_id)
-        self._partial = _free_name(directory / ".partial" / bag_name(episode_id))
+        self.partial = _free_name(directory / UNFINISHED / bag_name(episode_id))
+        self.messages = self.size_bytes = 0
+        self._about, self._synced = dict(about or {}), False
         if self.path.exists():
             raise DataError(f"{self.path}: exists already; choose an empty bag_dir")
-        self._writer = _CheckedWriter(self._partial, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._writer = CheckedWriter(self.partial, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+        self._lock = None
         try:
-            self._partial.parent.mkdir(parents=True, exist_ok=True)
+            if not self.partial.parent.is_dir():
+                self.partial.parent.mkdir(parents=True, exist_ok=True)
+                _sync(directory)
             self._writer.open()
+            # Whoever recovers bags must not touch this one while it is being written.
+            self._lock = hold(self._writer.storage.path)
+            if self._about:
+                (self.partial / ABOUT).write_text(json.dumps(self._about))
         except OSError as error:
             raise self._given_up(error) from error
+        types = types or typestore()
         self._connections: dict[str, Any] = {
             topic: self._writer.add_connection(
-                f"{namespace}/{topic}", type_name(message), typestore=typestore()
+                f"{namespace}/{topic}", type_name(message), typestore=types
             )
             for topic, message in EPISODE_TOPICS.items()
+            if type_name(message) in types.types
         }
-        self.messages = 0
+
+    def has_types(self, definitions: tuple[tuple[str, str], ...]) -> bool:
+        """Whether its messages are defined as these are: (type name, text) of each."""
+        ours = {c.msgtype: c.msgdef.data for c in self._connections.values()}
+        return all(ours.get(name) == text for name, text in definitions)
 
     def write(self, topic: str, received_ns: int, serialised: bytes) -> None:
         """Appends a serialised message of `topic` (a key of EPISODE_TOPICS)."""
         try:
             self._writer.write(self._connections[topic], received_ns, serialised)
+            if self._synced:
+                self._writer.storage.sync()
         except OSError as error:
             raise self._given_up(error) from error
         self.messages += 1
+        self.size_bytes += len(serialised)
 
-    def close(self, about: dict[str, str]) -> Path:
-        """Writes `about` into the bag's metadata, syncs it to disk and gives it its final name."""
-        for key, value in about.items():
+    def sync(self) -> None:
+        """Brings all messages to the disk now, and each later one at once: the episode is over.
+
+        From then on neither a kill nor a power cut takes away what was recorded.
+        """
+        try:
+            self._writer.storage.sync()
+            for path in (*self.partial.glob(ABOUT), self.partial, self.partial.parent):
+                _sync(path)
+        except OSError as error:
+            raise self._given_up(error) from error
+        self._synced = True
+
+    def close(self, about: Mapping[str, str]) -> Path:
+        """Adds `about` to the bag's metadata, syncs it to disk and gives it its final name."""
+        for key, value in (self._about | dict(about)).items():
             self._writer.set_custom_data(key, value)
         try:
             self._writer.close()
-            for file in [*self._partial.iterdir(), self._partial]:
+            (self.partial / ABOUT).unlink(missing_ok=True)
+            for file in [*self.partial.iterdir(), self.partial]:
                 _sync(file)
-            self._partial.rename(self.path)
+            self.partial.rename(self.path)
             _sync(self.path.parent)
         except OSError as error:
             raise self._given_up(error) from error
+        self._release()
         return self.path
 
-    def discard(self) -> None:
-        """Gives the bag up: what was written stays under `.partial/`."""
+    def discard(self, keep: bool = True) -> None:
+        """Gives the bag up; keep: what was written stays under `.partial/`."""
         with suppress(OSError):
             self._writer.abort()
+        self._release()
+        if not keep:
+            shutil.rmtree(self.partial, ignore_errors=True)
 
     def _given_up(self, error: OSError) -> DataError:
-        with suppress(OSError):  # closing tries to write once more
-            self._writer.abort()
-        return DataError(f"{self._partial}: cannot be written ({error}); free some disk space")
+        self.discard()  # closing would try to write once more
+        return DataError(f"{self.partial}: cannot be written ({error}); free some disk space")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()

@@ -188,6 +188,7 @@ def _episode(event: int, stamp_ns: int, episode_id: int, data: EpisodeData) -> A
         steps=len(data) if ended else 0,
         scene_seed=data.scene_seed,
         labelled_by=data.labelled_by if ended else "",
+        source_id="import",
     )
 
 

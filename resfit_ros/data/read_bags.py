@@ -1,7 +1,7 @@
 """Bag files to the same values the live topics give, and on to learning data."""
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from resfit_ros.core.errors import DataError
+from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
 from resfit_ros.core.types import (
     Action,
@@ -26,12 +26,15 @@ from resfit_ros.core.types import (
     Reason,
     SafetyState,
 )
+from resfit_ros.data.bag_about import BagAbout, read_about
 from resfit_ros.data.interfaces import type_name, typestore
 from resfit_ros.data.mcap_scan import DamagedBag, Scan, is_plain
 from resfit_ros.data.recorded_end import recorded_end
+from resfit_ros.pictures.pixels import pixels
 
 StepMessage = Observation | Action | Executed | EpisodeEnded
 EVENT_ENDED = 1
+NAMED = 3  # so many of the reasons to leave steps out are told one by one
 
 
 def _stamp_ns(message) -> int:
@@ -44,7 +47,7 @@ def _observation(m) -> Observation:
         episode_id=m.episode_id,
         step=m.step,
         state=m.state,
-        images=tuple(i.data.reshape(i.height, i.width, 3) for i in m.images),
+        images=tuple(pixels(i) for i in m.images),
         source_ages_s=tuple(m.source_ages_s.tolist()),
         source_id=m.source_id,
     )
@@ -115,7 +118,7 @@ def bag_paths(directory: Path) -> list[Path]:
     if (directory / "metadata.yaml").is_file():
         return [directory]
     if not directory.is_dir():
-        raise DataError(f"{directory}: no such directory")
+        raise DataError(f"{directory}: no such directory; give a bag or a folder of bags")
     bags = [p.parent for p in directory.glob("*/metadata.yaml") if not p.parent.name.startswith(".")]
     if not bags:
         raise DataError(f"{directory}: holds no bags; record some with 'resfit record'")
@@ -180,41 +183,93 @@ def read_episodes(
     joint_count: int,
     state_dim: int | None = None,
     on_damage: Callable[[str], None] | None = None,
+    expected: BagAbout | None = None,
 ) -> Iterator[AssembledEpisode]:
     """Every episode of the bags, through the assembler that the learner uses live.
 
-    on_damage: takes what is wrong with a damaged bag, whose steps before the damage are then used; without
-    it, DamagedBag is raised. Raises DataError when a bag is of another robot.
+    on_damage: takes what is wrong with a damaged bag, whose steps before the damage are then used, and which
+    steps of an episode are left out by their values; without it, DamagedBag is raised. expected: the robot;
+    what a bag says of itself is compared with it. Raises DataError when a bag is of another robot.
     """
     for path in paths:
-        assembler = TransitionAssembler(joint_count)
-        newest: Observation | None = None
-        try:
-            for message in read_messages(path):
-                _check(path, message, joint_count, state_dim)
-                newest = message if isinstance(message, Observation) else newest
-                yield from assembler.add(message)
-        except DamagedBag as error:
-            if on_damage is None:
-                raise
-            on_damage(str(error))
-            if newest is not None:
-                yield from assembler.add(recorded_end(path, newest))
+        if expected is not None:
+            _require_same_robot(path, expected)
+        for episode in assembled(path, read_messages(path), joint_count, state_dim, on_damage):
+            if episode.left_out and on_damage is not None:
+                on_damage(f"{path}: {left_out_words(episode)}")
+            yield episode
+
+
+def assembled(
+    path: Path,
+    messages: Iterable[StepMessage],
+    joint_count: int,
+    state_dim: int | None = None,
+    on_damage: Callable[[str], None] | None = None,
+) -> Iterator[AssembledEpisode]:
+    """The episodes of one bag's messages; parameters and errors as of `read_episodes`."""
+    # Unlike live, where an end means that an earlier episode is over: episodes may be mixed in a file.
+    assemblers: dict[int, TransitionAssembler] = {}
+    newest: Observation | None = None
+    acted = False
+    try:
+        for message in messages:
+            wrong = _wrong_size(message, joint_count, state_dim)
+            if wrong:  # after sound ones, two robots were recorded into one bag: the first is used
+                raise (DamagedBag if acted else DataError)(f"{path}: {wrong}")
+            acted = acted or isinstance(message, Action)
+            newest = message if isinstance(message, Observation) else newest
+            if message.episode_id not in assemblers:
+                assemblers[message.episode_id] = TransitionAssembler(joint_count)
+            yield from assemblers[message.episode_id].add(message)
+    except DamagedBag as error:
+        if on_damage is None:
+            raise
+        on_damage(str(error))
+        if newest is not None:
+            yield from assemblers[newest.episode_id].add(recorded_end(path, newest))
+    for assembler in assemblers.values():
         yield from assembler.flush()
 
 
-def _check(path: Path, message: StepMessage, joint_count: int, state_dim: int | None) -> None:
+def left_out_words(episode: AssembledEpisode) -> str:
+    """Which steps of an episode are left out by their values, and why; the first of them by number."""
+    reasons: dict[str, list[int]] = {}
+    for step, why in episode.left_out.items():
+        reasons.setdefault(why, []).append(step)
+    named = [f"{_steps(steps)}: {why}" for why, steps in reasons.items()]
+    more = f"; and {len(named) - NAMED} more" if len(named) > NAMED else ""
+    number, out, of = episode.end.episode_id, len(episode.left_out), episode.end.steps
+    return f"episode {number}: {out} of its {of} steps are left out ({'; '.join(named[:NAMED])}{more})"
+
+
+def _steps(numbers: Sequence[int]) -> str:
+    return f"step{'s' if len(numbers) > 1 else ''} {' and '.join(map(str, numbers))}"
+
+
+def _require_same_robot(path: Path, expected: BagAbout) -> None:
+    try:
+        about = read_about(path)
+    except DataError:
+        return  # its messages may be sound all the same, and their sizes are compared
+    difference = about.difference(expected)
+    if difference:
+        raise MismatchError(
+            f"{path}: is of another robot: {difference}; leave it out, or use that robot's configuration"
+        )
+
+
+def _wrong_size(message: StepMessage, joint_count: int, state_dim: int | None) -> str:
+    """What of the message does not fit the robot, in words; empty: it fits."""
     if isinstance(message, Observation):
         if state_dim is not None and message.state.shape != (state_dim,):
-            raise DataError(
-                f"{path}: states have {message.state.size} numbers, expected {state_dim}; "
+            return (
+                f"states have {message.state.size} numbers, expected {state_dim}; "
                 "it is a bag of another robot or another state layout"
             )
-        return
-    if isinstance(message, Action | Executed):
+    elif isinstance(message, Action | Executed):
         vector = message.base if isinstance(message, Action) else message.action
         if np.shape(vector) != (joint_count,):
-            raise DataError(
-                f"{path}: actions have {np.size(vector)} joints, expected {joint_count}; "
-                "it is a bag of another robot"
-            )
+            joints = np.size(vector)
+            return f"actions have {joints} joints, expected {joint_count}; it is a bag of another robot"
+    return ""

@@ -7,6 +7,7 @@ from resfit_ros.core.errors import DataError
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.data.bag_directory import bag_paths_by_id
 from resfit_ros.data.read_bags import read_episodes
+from resfit_ros.data.recover_bags import recover
 
 
 class RunBags:
@@ -23,7 +24,11 @@ class RunBags:
         self._filled_in: set[int] = set()
 
     def all(self) -> Iterator[AssembledEpisode]:
-        """Every episode, for a replay buffer that is empty. Raises DataError when one is of another robot."""
+        """Every episode, for a replay buffer that is empty; first what a killed recorder left is recovered.
+
+        Raises DataError when one is of another robot.
+        """
+        recover(self._directory)
         for episode_id, path in sorted(bag_paths_by_id(self._directory).items()):
             self._newest = episode_id
             yield from read_episodes([path], *self._sizes, self._on_damage)

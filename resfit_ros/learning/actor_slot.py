@@ -2,14 +2,18 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.joints import joint_difference
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.learning.checkpoint import load_run_actor
+from resfit_ros.learning.exported import ExportedResidual
+from resfit_ros.learning.exported_file import is_exported
 from resfit_ros.learning.hashes import SHOWN
 from resfit_ros.learning.weights import ActorPolicy, load_actor
 
@@ -31,17 +35,23 @@ class ActorSlot:
 
     def __init__(self, joint_names: tuple[str, ...], feature_extractor: str = "") -> None:
         self._joint_names, self._feature_extractor = joint_names, feature_extractor
-        self.actor: ActorPolicy | None = None
+        self.actor: ActorPolicy | ExportedResidual | None = None
         self.normaliser: Normaliser | None = None
         self.schedule = ActingSchedule()
         self._learnt_on = self._base_policy = ""
 
-    def load(self, path: Path) -> tuple[Path, tuple[str, ...]]:
-        """Takes the newest valid actor of a checkpoint folder; returns where it was, and what was wrong
-        with newer ones.
+    def load(self, path: Path, settings: Mapping[str, Any] | None = None) -> tuple[Path, tuple[str, ...]]:
+        """Takes the newest valid actor of a checkpoint folder, or the one of an exported file; returns where
+        it was, and what was wrong with newer ones.
 
-        Raises DataError when there is none, MismatchError when it is for other joints.
+        settings: what the node runs with, of core.actor_settings; only an exported file says what it needs of
+        them. Raises DataError when there is none, MismatchError when it is for other joints or settings.
         """
+        if is_exported(path):
+            exported = ExportedResidual(path)
+            exported.require({"joint_names": list(self._joint_names)} | dict(settings or {}))
+            self._put(exported, exported.normaliser, exported.schedule, exported.base_policy_sha256)
+            return path, ()
         loaded = load_run_actor(path, extractor_path=self._feature_extractor)
         self._require_joints(loaded.normaliser, str(loaded.path))
         self._put(loaded.actor, loaded.normaliser, loaded.schedule, loaded.base_policy_sha256)
@@ -85,12 +95,23 @@ class ActorSlot:
                 "they were trained with"
             )
 
-    def _put(self, actor: ActorPolicy, normaliser: Normaliser, schedule: ActingSchedule, learnt_on: str) -> None:
+    def _put(
+        self,
+        actor: ActorPolicy | ExportedResidual,
+        normaliser: Normaliser,
+        schedule: ActingSchedule,
+        learnt_on: str,
+    ) -> None:
         self.actor, self.normaliser, self.schedule, self._learnt_on = actor, normaliser, schedule, learnt_on
 
     def see_base_policy(self, sha256: str) -> None:
         """The base policy whose actions are being corrected now; empty: it does not say."""
         self._base_policy = sha256
+
+    @property
+    def learnt_on(self) -> str:
+        """Identity of the base policy it corrects; empty: not known."""
+        return self._learnt_on
 
     @property
     def problem(self) -> str:

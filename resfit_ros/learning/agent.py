@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from resfit_ros.core.learning_config import BFLOAT16, FIRST, RANDOM_PAIR_MIN, LearningConfig
+from resfit_ros.core.learning_config import BFLOAT16, FIRST, NONE, RANDOM_PAIR_MIN, LearningConfig
 from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
+from resfit_ros.learning.conservative import conservative_loss
 from resfit_ros.learning.diagnostics import SATURATED_RATIO, gradient_norm, saturated_joints
 from resfit_ros.learning.hardware import matmul_precision
 from resfit_ros.learning.networks import CriticEnsemble, ObservationShape, ResidualActor
@@ -34,7 +35,7 @@ class Agent:
     """Residual actor, its running average, critic ensemble and target critics.
 
     `actor` learns and explores; `average_actor` (running average of its weights) is evaluated.
-    `residual_scale` may be changed between updates (schedule).
+    `residual_scale` may be changed between updates (schedule), as may `conservative` (pretraining).
     """
 
     def __init__(self, shape: ObservationShape, config: LearningConfig, device: str = "cpu") -> None:
@@ -44,6 +45,7 @@ class Agent:
         torch.manual_seed(config.seed)
         self.generator = torch.Generator(device=self.device).manual_seed(config.seed)
         self.residual_scale = config.largest_residual
+        self.conservative = False  # whether the critics learn as `config.conservative` says
         self.values = make_value_head(config)
         self.actor = ResidualActor(shape, config).to(self.device)
         self.average_actor = copy.deepcopy(self.actor).requires_grad_(False)
@@ -109,16 +111,26 @@ class Agent:
         order = torch.randperm(members, generator=self.generator, device=self.device)
         return order[: min(count, members)]
 
-    def update_critic(self, batch: TransitionBatch, features: Tensor | None = None) -> Update:
+    def update_critic(
+        self,
+        batch: TransitionBatch,
+        features: Tensor | None = None,
+        observed_return: Tensor | None = None,
+    ) -> Update:
         """One step on the loss averaged over batch and members; then Polyak averaging.
 
-        features: of `batch.observation`, where they are known already.
+        features: of `batch.observation`, where they are known already. observed_return: (B,), Cal-QL.
         """
         target, target_value = self.td_target(batch)
         features = self.encode(batch.observation, train=True) if features is None else features
         outputs = self.critic(features, batch.action)
         losses = self.values.loss(outputs, target).mean(dim=0)
-        loss = (losses if batch.weight is None else losses * batch.weight).mean()
+        td_loss = (losses if batch.weight is None else losses * batch.weight).mean()
+        loss, more = td_loss, {}
+        if self.conservative and self.config.conservative != NONE:
+            q_data = self.values.value(outputs)
+            gap = conservative_loss(self, batch.observation, features, q_data, observed_return)
+            loss, more = td_loss + self.config.conservative_weight * gap, {"conservative_gap": gap.detach()}
         self.critic_optimiser.zero_grad(set_to_none=True)
         loss.backward()
         norm = _clip(self._critic_side, self.config.max_grad_norm)
@@ -128,13 +140,13 @@ class Agent:
         q = self.values.value(outputs.detach())
         mean = q.mean(dim=0)
         metrics = {
-            "critic_loss": loss.detach(),
+            "critic_loss": td_loss.detach(),
             "critic_grad_norm": norm,
             "q_mean": mean.mean(),
             "q_spread": q.std(dim=0, correction=0).mean(),
             "target_mean": target_value.mean(),
         }
-        return Update(metrics, mean - target_value)
+        return Update(metrics | more, mean - target_value)
 
     def policy_value(self, features: Tensor, action: Tensor) -> Tensor:
         """What the actor maximises: the ensemble's mean, the least of a random pair, or the first."""
@@ -174,12 +186,18 @@ class Agent:
             "saturated_joints": saturated_joints(magnitude),
         }
 
-    def update(self, batch: TransitionBatch, with_actor: bool = True) -> Update:
-        """One critic update and, every `actor_delay`-th time when `with_actor`, one actor update."""
+    def update(
+        self, batch: TransitionBatch, with_actor: bool = True, observed_return: Tensor | None = None
+    ) -> Update:
+        """One critic update and, every `actor_delay`-th time when `with_actor`, one actor update.
+
+        observed_return: (B,), where the critics learn as Cal-QL does.
+        """
         with matmul_precision(self.config.matmul_precision):
             batch = self._augmented(batch)
             features = self.encode(batch.observation, train=True)
-            update = self.update_critic(batch, features)
+            floor = None if observed_return is None else observed_return.to(self.device)
+            update = self.update_critic(batch, features, floor)
             if with_actor and self.critic_updates % self.config.actor_delay == 0:
                 update.metrics.update(self.update_actor(batch.observation, features))
         return update

@@ -14,8 +14,9 @@ from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.learning.agent import Agent
-from resfit_ros.learning.compatibility import require_same_networks, require_same_policy
+from resfit_ros.learning.compatibility import require_same_networks, require_same_policy, require_same_stage
 from resfit_ros.learning.hashes import sha256
+from resfit_ros.learning.schedule import Pretraining
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.learning.weights import ACTOR, ActorPolicy, load_actor, pack
 
@@ -82,6 +83,7 @@ def _manifest(trainer: Trainer, about: dict[str, Any]) -> dict[str, Any]:
         "env_steps": trainer.env_steps,
         "critic_updates": agent.critic_updates,
         "actor_updates": agent.actor_updates,
+        "pretraining": dataclasses.asdict(trainer.pretrained),
         "residual_scale": schedule.residual_scale,
         "without_base": schedule.without_base,
         "averages": trainer.averages,
@@ -201,6 +203,7 @@ def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
     agent, where = trainer.agent, str(path)
     require_same_policy(manifest, trainer.normaliser, trainer.base_policy_sha256, where)
     require_same_networks(manifest, agent.shape, trainer.config, where)
+    require_same_stage(manifest, trainer.config, where)
     flat = load(files[STATE])
     _require_fit(flat, agent, path)
     for name in MODULES:
@@ -208,10 +211,9 @@ def restore(path: Path, trainer: Trainer) -> dict[str, Any]:
     for name in OPTIMISERS:
         _restore_optimiser(getattr(agent, name), _below(flat, name))
     agent.generator.set_state(flat["generator"])
-    agent.critic_updates = manifest["critic_updates"]
-    agent.actor_updates = manifest["actor_updates"]
-    trainer.rng.bit_generator.state = manifest["rng"]
-    trainer.averages = manifest["averages"]
+    agent.critic_updates, agent.actor_updates = manifest["critic_updates"], manifest["actor_updates"]
+    trainer.before = Pretraining.from_dict(manifest.get("pretraining", {}))  # older releases wrote none
+    trainer.rng.bit_generator.state, trainer.averages = manifest["rng"], manifest["averages"]
     return manifest
 
 

@@ -63,3 +63,21 @@ def require_same_networks(
                 f"{where}: {name} is {there} there and {here} here; use the configuration it was "
                 "trained with, or another run directory"
             )
+
+
+def require_same_stage(manifest: dict[str, Any], config: LearningConfig, where: str) -> None:
+    """Pretraining goes before fine-tuning, and with the same discount: the critics' values mean nothing else.
+
+    Raises MismatchError.
+    """
+    if config.pretrain_updates and manifest["env_steps"]:
+        raise MismatchError(
+            f"{where}: fine-tuned for {manifest['env_steps']} environment steps already; pretraining comes "
+            "first: use another run directory"
+        )
+    there, here = manifest["config"].get("discount"), config.discount
+    if manifest.get("pretraining", {}).get("updates") and there != here:
+        raise MismatchError(
+            f"{where}: pretrained with discount {there}, here it is {here}: its values are of other returns; "
+            "use the configuration it was pretrained with, or pretrain again"
+        )

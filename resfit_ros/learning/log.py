@@ -9,6 +9,9 @@ from pathlib import Path
 from resfit_ros.core.run_layout import LEARNING_LOG, TENSORBOARD
 from resfit_ros.learning.worker import Progress
 
+# What LearnerStatus calls otherwise: TensorBoard shows its fields under their own names, too.
+GRADIENT_UPDATES, DEAD_SHARE = "gradient_updates", "dead_share"
+
 
 class LearningLog:
     """Appends to the curves in `run_dir`; a full disk stops a curve, never the learner.
@@ -48,7 +51,7 @@ class LearningLog:
             return
         if self._board is None:
             self._open_board()  # in a file of its own, which TensorBoard shows as the same curve
-        self._write_board(scalars, now.env_steps)
+        self._write_board(scalars | _named_as_in_status(scalars), now.env_steps)
 
     def _write_board(self, scalars: dict[str, object], env_steps: int) -> None:
         try:
@@ -63,3 +66,9 @@ class LearningLog:
         if self._board is not None:
             with suppress(OSError):
                 self._board.close()
+
+
+def _named_as_in_status(scalars: dict[str, object]) -> dict[str, object]:
+    dead = [scalars[n] for n in ("dead_share_critic", "dead_share_actor") if n in scalars]
+    worst = {DEAD_SHARE: max(dead)} if dead else {}
+    return {GRADIENT_UPDATES: scalars["critic_updates"]} | worst

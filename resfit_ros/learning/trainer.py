@@ -1,4 +1,4 @@
-"""When to update what: warm-up, critic-only updates, update-to-data ratio, demonstrations half and half."""
+"""Data in, updates done when they are owed, figures out."""
 
 import dataclasses
 from collections.abc import Iterable
@@ -9,15 +9,18 @@ import torch
 
 from resfit_ros.core.acting import ActingSchedule
 from resfit_ros.core.errors import ConfigError
-from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.core.learning_config import ALL, CAL_QL, SUCCESSES, LearningConfig
 from resfit_ros.core.normalize import Normaliser
-from resfit_ros.core.types import Float32, LearnerPhase, Segment
+from resfit_ros.core.transitions import AssembledEpisode
+from resfit_ros.core.types import Float32, LearnerPhase, Outcome, Segment
 from resfit_ros.learning.agent import Agent
 from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
+from resfit_ros.learning.conservative import ObservedReturns, returns_of_batch
 from resfit_ros.learning.diagnostics import Diagnosis, ReturnCalibration, dead_units
 from resfit_ros.learning.features import feature_extractor
 from resfit_ros.learning.networks import ObservationShape
 from resfit_ros.learning.replay import ReplayBuffer, SampledRows, sample_batch
+from resfit_ros.learning.schedule import Schedule
 from resfit_ros.learning.weights import ActorPolicy, load_encoder
 
 METRIC_SMOOTHING = 0.01  # share of the newest update in the running averages
@@ -25,11 +28,12 @@ DEAD_UNITS_EVERY = 200  # updates; they change slowly and cost a forward pass
 COPY_EVERY = 20  # updates on a GPU between two copies of the metrics: each copy waits for it
 
 
-class Trainer:
+class Trainer(Schedule):
     """Owns the agent and both replay buffers; does one update at a time when updates are owed.
 
     cameras: (height, width) of each camera's pictures. base_policy_sha256: what the residual is learnt
-    on top of; checkpoints remember it.
+    on top of; checkpoints remember it. With `pretrain_updates` in the configuration it learns from
+    recorded data alone: `add_recorded`, until `all_heard` the update-to-data ratio at most, then the rest.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Trainer:
     ) -> None:
         if config.use_images and not cameras:
             raise ConfigError("use_images is true, but there is no camera; set camera_names")
-        self.config = config
+        super().__init__(config)
         self.normaliser = normaliser
         self.base_policy_sha256 = base_policy_sha256
         seen = cameras if config.use_images else ()
@@ -56,20 +60,32 @@ class Trainer:
         if config.encoder_path:
             load_encoder(Path(config.encoder_path), self.agent.actor)
             self.agent.average_actor.load_state_dict(self.agent.actor.state_dict())
-        self.online, self.demonstrations = self._new_buffer(shape), self._new_buffer(shape)
+        self.online, self.demonstrations = (self.buffer_of(config.replay_capacity) for _ in range(2))
         self.rng = np.random.default_rng(config.seed)
-        self.env_steps = self.intervention_steps = 0
+        self.intervention_steps = 0
+        self.successes_demonstrate = True  # recorded successes, where no demonstrations are given
+        self.agent.conservative = self.pretraining
+        self._returns: dict[int, ObservedReturns] = {}
+        if self.pretraining and config.conservative == CAL_QL:
+            for buffer in (self.online, self.demonstrations):
+                self._returns[id(buffer)] = ObservedReturns(buffer.capacity, config.discount)
         self.calibration = ReturnCalibration(config.discount, self.q_values)
         self.averages: dict[str, float] = {}  # of the scalars of updates
         self._dead: dict[str, float] = {}
         self._calibrated: dict[str, float] = {}
         self._demo_share = float("nan")
 
-    def _new_buffer(self, shape: ObservationShape) -> ReplayBuffer:
-        c = self.config
+    @property
+    def critic_updates(self) -> int:
+        """Critic updates done, pretraining included."""
+        return self.agent.critic_updates
+
+    def buffer_of(self, capacity: int) -> ReplayBuffer:
+        """An empty replay buffer for what the agent sees."""
+        c, shape = self.config, self.agent.shape
         pictures = tuple((*size, 3) for size in shape.cameras) if not shape.features else ()
         exponent = c.priority_exponent if c.prioritised else None
-        return ReplayBuffer(c.replay_capacity, self.normaliser, pictures, shape.features, exponent)
+        return ReplayBuffer(capacity, self.normaliser, pictures, shape.features, exponent)
 
     # -- data -------------------------------------------------------------------------------
 
@@ -82,6 +98,9 @@ class Trainer:
         self.online.add(segment, self._features(segment))
         self.env_steps += len(segment)
         self.intervention_steps += int(segment.interventions.sum())
+        self._show_interventions(segment)
+
+    def _show_interventions(self, segment: Segment) -> None:
         # Without demonstrations, a few steps would make up half of every batch.
         if self.config.interventions_as_demonstrations and len(self.demonstrations):
             self.add_demonstrations(segment.intervention_stretches())
@@ -89,7 +108,30 @@ class Trainer:
     def add_demonstrations(self, segments: Iterable[Segment]) -> None:
         """Adds demonstrations whose bases were computed by the base policy."""
         for segment in segments:
-            self.demonstrations.add(segment, self._features(segment))
+            self.store(self.demonstrations, segment)
+
+    def add_recorded(self, episode: AssembledEpisode, keep: str = ALL) -> None:
+        """Adds an episode recorded before: its steps are no environment steps of this run.
+
+        Whole successes become demonstrations, too, unless those are given apart. keep: all, successes (as
+        demonstrations alone), none.
+        """
+        whole = len(episode.segments) == 1 and len(episode.segments[0]) == episode.end.steps
+        wanted = keep == SUCCESSES or (keep == ALL and self.successes_demonstrate)
+        shown = wanted and whole and episode.end.outcome is Outcome.SUCCESS
+        if shown:
+            self.add_demonstrations(episode.segments)
+        for segment in episode.segments if keep == ALL else ():
+            self.store(self.online, segment)
+            self.recorded_steps += len(segment)
+            if not shown:
+                self._show_interventions(segment)
+
+    def store(self, buffer: ReplayBuffer, segment: Segment) -> None:
+        """Adds a segment, with its image features, to a buffer made by `buffer_of`."""
+        buffer.add(segment, self._features(segment))
+        if id(buffer) in self._returns:
+            self._returns[id(buffer)].add(segment)
 
     def _features(self, segment: Segment) -> Float32 | None:
         return self.extractor(segment.images) if self.extractor else None
@@ -108,52 +150,7 @@ class Trainer:
         action = torch.from_numpy(n.normalise_action(segment.actions)).to(agent.device)
         return agent.q_values(observation, action).cpu().numpy()
 
-    # -- schedule ---------------------------------------------------------------------------
-
-    @property
-    def updates_due(self) -> int:
-        """Critic updates that should have been done by now."""
-        learning_steps = min(self.env_steps, self.config.total_steps) - self.config.warmup_steps
-        if learning_steps < 0:
-            return 0
-        return self.config.critic_only_updates + int(self.config.utd * learning_steps)
-
-    @property
-    def owed_updates(self) -> int:
-        return max(0, self.updates_due - self.agent.critic_updates)
-
-    @property
-    def phase(self) -> LearnerPhase:
-        """Where the schedule stands."""
-        if self.env_steps < self.config.warmup_steps:
-            return LearnerPhase.WARM_UP
-        if self.env_steps >= self.config.total_steps and self.owed_updates == 0:
-            return LearnerPhase.DONE
-        if self.agent.critic_updates < self.config.critic_only_updates:
-            return LearnerPhase.CRITIC_ONLY
-        return LearnerPhase.TRAINING
-
-    def _ramp(self, start: float, end: float, steps: int) -> float:
-        """From `start` at the end of the warm-up linearly to `end`, `steps` later; 0: `end` at once."""
-        done = (self.env_steps - self.config.warmup_steps) / steps if steps else 1.0
-        return start + (end - start) * min(1.0, max(0.0, done))
-
-    @property
-    def residual_scale(self) -> float:
-        """Bound of the residual at this point of training, normalised action space."""
-        c = self.config
-        if c.rlpd:
-            return c.largest_residual
-        return self._ramp(c.residual_scale_start, c.residual_scale, c.residual_scale_steps)
-
-    @property
-    def exploration_std(self) -> float:
-        """Exploration noise at this point of training, normalised action space."""
-        c = self.config
-        if self.phase is LearnerPhase.WARM_UP:
-            return c.warmup_std
-        end = c.exploration_std_end if c.exploration_steps else c.exploration_std
-        return self._ramp(c.exploration_std, end, c.exploration_steps)
+    # -- acting ---------------------------------------------------------------------------------
 
     def acting_schedule(self, version: int = 0) -> ActingSchedule:
         """How the actor is to be used at this point of training."""
@@ -190,8 +187,9 @@ class Trainer:
             return False
         batch, rows = self.sample()
         self.agent.residual_scale = self.residual_scale
-        with_actor = self.agent.critic_updates >= self.config.critic_only_updates
-        metrics, td_error = self.agent.update(batch, with_actor)
+        with_actor = self.agent.critic_updates >= self.updates_before_actor
+        floor = returns_of_batch(rows, self._returns) if self._returns else None
+        metrics, td_error = self.agent.update(batch, with_actor, floor)
         if self.config.prioritised:
             rows.update_priorities(td_error.cpu().numpy())
         self._watch(metrics, batch)

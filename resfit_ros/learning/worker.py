@@ -51,6 +51,9 @@ class Progress:
     owed_updates: int
     steps_lost: int
     intervention_steps: int
+    replay_size: int
+    demo_size: int
+    actor_version: int
     success_rate: float
     updates_per_s: float
     metrics: dict[str, float]
@@ -60,7 +63,8 @@ class Progress:
 class LearnerWorker:
     """Owns the trainer; `add` may be called from any thread, everything else happens in its own.
 
-    on_actor(actor) is called, from the training thread, whenever new weights are ready.
+    on_actor(actor) is called, from the training thread, whenever new weights are ready. prepare: what is
+    done there to an episode that is pretrained on, before it is stored.
     """
 
     def __init__(
@@ -70,13 +74,14 @@ class LearnerWorker:
         about: dict[str, Any],
         checkpoint_every_s: float,
         on_actor: Callable[[PublishedActor], None],
+        prepare: Callable[[AssembledEpisode], AssembledEpisode] | None = None,
     ) -> None:
         self.trainer = trainer
         self.failure: Exception | None = None  # what ended the thread
         self.problem: str | None = None  # what to tell the user, e.g. a full disk
         self.last_checkpoint: Path | None = None
         self._dir, self._about, self._every_s = checkpoint_dir, about, checkpoint_every_s
-        self._on_actor = on_actor
+        self._on_actor, self._prepare = on_actor, prepare
         self._inbox: collections.deque[AssembledEpisode] = collections.deque()
         self._wake = threading.Condition()
         self._stop = self._save_asked = False
@@ -103,8 +108,11 @@ class LearnerWorker:
 
     def take_in(self, episode: AssembledEpisode) -> None:
         """Stores an episode's segments in the replay buffer and counts its outcome."""
-        for segment in episode.segments:
-            self.trainer.add(segment)
+        if self.trainer.pretraining:
+            self.trainer.add_recorded(self._prepare(episode) if self._prepare else episode)
+        else:
+            for segment in episode.segments:
+                self.trainer.add(segment)
         self._episodes += 1
         self._last_episode_id = episode.end.episode_id
         self._steps_lost += episode.steps_lost
@@ -154,6 +162,9 @@ class LearnerWorker:
             owed_updates=t.owed_updates,
             steps_lost=self._steps_lost,
             intervention_steps=t.intervention_steps,
+            replay_size=len(t.online),
+            demo_size=len(t.demonstrations),
+            actor_version=self._version,
             success_rate=success_rate,
             updates_per_s=self._updates_per_s(),
             metrics=t.metrics

@@ -15,7 +15,7 @@ from resfit_ros.core.step_clock import StepClock
 from resfit_ros.core.types import EpisodeEnded, HoldRequest, Observation, Reason
 from resfit_ros.msg import Action, Episode
 from resfit_ros.msg import Observation as ObservationMsg
-from resfit_ros.ros.cameras import Picture, cameras_of
+from resfit_ros.pictures.cameras import Picture, cameras_of
 from resfit_ros.ros.convert import episode_from_msg, from_doubles, observation_to_msg, to_ns
 from resfit_ros.ros.extra_state import reader_of, stamp_of
 from resfit_ros.ros.frames import frames_of

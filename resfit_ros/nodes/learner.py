@@ -13,8 +13,10 @@ from resfit_ros.core.errors import ConfigError, ResfitError
 from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
-from resfit_ros.core.types import EpisodeEnded, LearnerPhase
+from resfit_ros.core.types import EpisodeStarted, LearnerPhase
 from resfit_ros.data.base_of_run import prepare
+from resfit_ros.data.offline_data import BaseLabeller, kept_episodes, refuse_fine_tuned
+from resfit_ros.data.played_episodes import PlayedEpisodes
 from resfit_ros.data.run_bags import RunBags
 from resfit_ros.learning.advice import Advice
 from resfit_ros.learning.checkpoint import restore_newest
@@ -38,6 +40,8 @@ STATUS_PERIOD_S = 0.05
 LOG_PERIOD_S = 1.0
 # When nothing came for so long, an ended episode is taken as it is; longer than the recorder takes to close.
 LOST_AFTER_NS = 1_000_000_000
+# Pretraining: when nothing was played for so long, no more is coming; longer than `ros2 bag play` takes to start.
+ALL_PLAYED_AFTER_NS = 5_000_000_000
 # Fields of LearnerStatus that the trainer's figures of the same name fill.
 SCALARS = (
     "critic_loss",
@@ -81,17 +85,24 @@ class Learner(ResfitNode[LearnerParameters]):
         self._base = prepare(p)
         base = self._base
         self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
-        self._trainer.add_demonstrations(base.demonstrations)
+        self._labeller = BaseLabeller(p) if self._trainer.pretraining else None
         about = {"base_policy": base.record, "joint_names": list(p.joint_names)}
         self._worker = LearnerWorker(
-            self._trainer, self._run_dir / CHECKPOINTS, about, p.checkpoint_every_s, self._keep_actor
+            self._trainer,
+            self._run_dir / CHECKPOINTS,
+            about,
+            p.checkpoint_every_s,
+            self._keep_actor,
+            self._labeller,
         )
         self._bags = RunBags(
             self._run_dir / FINETUNE_BAGS, len(p.joint_names), p.layout.size, self._on_damaged_bag
         )
         self._resume()
-        self._assembler = TransitionAssembler(len(p.joint_names))
+        kind = PlayedEpisodes if self._trainer.pretraining else TransitionAssembler
+        self._assembler = kind(len(p.joint_names))
         self._last_message_ns = self.now_ns()
+        self._played_ns: int | None = None  # when the newest message was heard
         self._fresh_actor: PublishedActor | None = None
         self._actor_lock = threading.Lock()
         self._weights = self.create_publisher(ActorWeights, "actor_weights", LATCHED)
@@ -118,18 +129,28 @@ class Learner(ResfitNode[LearnerParameters]):
             self.hear(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
 
     def _resume(self) -> None:
-        """After a crash or a stop: newest valid checkpoint, replay rebuilt from the run's bags."""
+        """After a crash, a stop or pretraining: newest valid checkpoint, replay rebuilt from bags."""
+        if self._trainer.pretraining:
+            refuse_fine_tuned(self._run_dir)
         path, problems = restore_newest(self._run_dir / CHECKPOINTS, self._trainer)
         for problem in problems:
             self.get_logger().warning(f"checkpoint passed over: {problem}")
+        self._add_recorded_before()
         for episode in self._bags.all():
             self._worker.take_in(episode)
         if path or self._trainer.env_steps:
             self.get_logger().info(f"resumed at {self._trainer.env_steps} steps from {path or 'bags alone'}")
 
+    def _add_recorded_before(self) -> None:
+        """The demonstrations, and what the critics were pretrained on."""
+        self._trainer.add_demonstrations(self._base.demonstrations)
+        self._trainer.successes_demonstrate = not self.params.demo_dir
+        for episode in kept_episodes(self._trainer.before.bags, self.params, self._on_damaged_bag):
+            self._trainer.add_recorded(episode, self.params.keep_offline_data)
+
     def _on_damaged_bag(self, problem: str) -> None:
         self._damaged_bags += 1
-        self.get_logger().warning(f"only the steps before the damage are used: {problem}")
+        self.get_logger().warning(f"a bag is used in part: {problem}")
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
@@ -148,14 +169,18 @@ class Learner(ResfitNode[LearnerParameters]):
         }
 
     def _on_step(self, value) -> None:
-        if isinstance(value, EpisodeEnded) or hasattr(value, "step"):
-            self._last_message_ns = self.now_ns()
+        if not isinstance(value, EpisodeStarted) or self._trainer.pretraining:
+            self._played_ns = self._last_message_ns = self.now_ns()
             self._take(self._assembler.add(value))
 
     def _take(self, episodes: Sequence[AssembledEpisode]) -> None:
         for heard in episodes:
             for episode in self._bags.completed(heard):
                 self._worker.add(episode)
+
+    def _notice_the_end(self) -> None:
+        played = self._played_ns
+        self._trainer.all_heard = played is not None and self.now_ns() - played > ALL_PLAYED_AFTER_NS
 
     def _give_up_on_lost_steps(self) -> None:
         # Steps of before this node was up never come: they are in the bag, if anywhere. Neither they nor an
@@ -172,6 +197,7 @@ class Learner(ResfitNode[LearnerParameters]):
 
     def _publish(self) -> None:
         self._give_up_on_lost_steps()
+        self._notice_the_end()
         with self._actor_lock:
             actor, self._fresh_actor = self._fresh_actor, None
         if actor is not None:
@@ -257,6 +283,8 @@ class Learner(ResfitNode[LearnerParameters]):
     def shutdown(self) -> None:
         """Stops training after a last checkpoint."""
         self._worker.stop()
+        if self._labeller is not None:
+            self._labeller.close()
         self._log.close()
 
 

@@ -7,6 +7,7 @@ from std_msgs.msg import Header, UInt64MultiArray
 from std_srvs.srv import SetBool
 
 from resfit_ros.core.acting import ActingSchedule, base_action, residual_action
+from resfit_ros.core.actor_settings import actor_settings
 from resfit_ros.core.chunks import ChunkBuffer, ChunkVerdict
 from resfit_ros.core.command_path import CommandFollower
 from resfit_ros.core.errors import ResfitError
@@ -16,6 +17,7 @@ from resfit_ros.core.parameters import HOLD, ResidualParameters
 from resfit_ros.core.residual import CorrelatedNoise, ResidualFade
 from resfit_ros.core.types import Action, Float32, HoldRequest, Observation, Reason
 from resfit_ros.learning.actor_slot import ActorSlot, ReceivedActor
+from resfit_ros.learning.contenders import Contenders
 from resfit_ros.msg import Action as ActionMsg
 from resfit_ros.msg import ActionChunk as ActionChunkMsg
 from resfit_ros.msg import ActorWeights
@@ -27,6 +29,8 @@ from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import LATCHED, ROBOT, STEPS
 
 
+# Figures that tell who acts.
+TELLING = ("actor version", "residuals that were not finite")
 # Chunks that are refused, and what the safety filter hears of it: nothing where waiting is enough.
 UNFIT = {
     ChunkVerdict.NON_FINITE: Reason.NON_FINITE,
@@ -41,7 +45,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
     While a human drives (realtime), the action is the human's target, and the base action is kept
     beside it. Lockstep: waits for the chunk a step should use. Realtime: uses the newest chunk, or the command of
     an existing controller, and publishes nothing where neither covers the step (the safety filter then
-    holds).
+    holds). In a blind evaluation (`contenders`) it does not say on /diagnostics who acts.
     """
 
     niceness = -10
@@ -69,7 +73,10 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._alive_ns: int | None = None  # when the base policy was last heard
         self._fade = ResidualFade(p.fade_s, p.control_period_ns * 1e-9)
         self.may_hold()
-        if p.actor_path:
+        self._contenders: Contenders | None = None
+        if p.contenders:
+            self._load_contenders()
+        elif p.actor_path:
             self._load_actor(Path(p.actor_path))
         self._publisher = self.create_publisher(ActionMsg, "action", STEPS)
         self.hear(ObservationMsg, "observation", self._on_observation, STEPS)
@@ -83,21 +90,33 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         if p.teleop:
             kind = MESSAGE_TYPES[p.teleop_command_type]
             self.create_subscription(kind, TELEOP_COMMAND, self._on_teleop, ROBOT)
-        if not p.actor_path:
+        if not (p.actor_path or p.contenders):
             self.create_subscription(ActorWeights, "actor_weights", self._on_weights, LATCHED)
         self.create_service(SetBool, "enable_residual", self._on_enable)
         self.report(OK, "waiting for observations")
 
     def _load_actor(self, path: Path) -> None:
-        found, problems = self._actor.load(path)
+        found, problems = self._actor.load(path, actor_settings(self.params))
         for problem in problems:
             self.get_logger().warning(f"checkpoint passed over: {problem}")
-        self.get_logger().info(f"acting with {found}")
+        learnt_on = self._actor.learnt_on or "unknown"
+        self.get_logger().info(f"acting with {found}, learnt on top of base policy {learnt_on}")
+
+    def _load_contenders(self) -> None:
+        p = self.params
+        base = controller_identity(p.base_name) if self._from_topic else ""
+        self._contenders = Contenders(
+            p.contenders, p.joint_names, p.feature_extractor, base, actor_settings(p)
+        )
+        for problem in self._contenders.problems:
+            self.get_logger().warning(f"checkpoint passed over: {problem}")
+        self._actor = self._contenders.begin_episode()
+        self.create_service(SetBool, "~/choose", self._on_choose)
 
     def figures(self) -> dict[str, object]:
         """Key figures for /diagnostics."""
         dropped = {f"chunks: {v.value}": n for v, n in self._chunks.counts.items()}
-        return {
+        figures = {
             "actions": self._actions,
             "residual enabled": self.params.enabled,
             "actor version": self._actor.schedule.version,
@@ -111,13 +130,28 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             "chunks of before a hand-back": self._before_hand_back,
             "rejected teleop commands": self._rejected_teleop,
         } | dropped
+        if self._contenders is not None:
+            figures["blind"] = True
+            for telling in TELLING:
+                del figures[telling]
+        return figures
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
         self.set_parameters([Parameter("enabled", value=request.data)])
         response.success = True
         response.message = f"residual {'enabled' if request.data else 'disabled'}"
-        if request.data and not self._actor.usable:
+        if request.data and self._contenders is None and not self._actor.usable:
             response.message += f", but {self._actor.problem or 'no actor has come yet'}"
+        return response
+
+    def _on_choose(self, request: SetBool.Request, response: SetBool.Response):
+        """True: the second contender acts from the next episode on; the answer is the same for both."""
+        problem = self._contenders.problem
+        if not self.params.enabled:
+            problem = "the residual is switched off; switch it on: the evaluation itself decides who acts"
+        response.success, response.message = not problem, problem
+        if not problem:
+            self._contenders.choose(request.data)
         return response
 
     # -- inputs -----------------------------------------------------------------------------
@@ -148,6 +182,8 @@ class ResidualNode(ResfitNode[ResidualParameters]):
             self._intervention.begin_episode()
             self._fade.begin_episode()
             self._last = self._pending = None
+            if self._contenders is not None:
+                self._actor = self._contenders.begin_episode()
 
     def _on_alive(self, message: Header) -> None:
         self._alive_ns = self.now_ns()
@@ -178,7 +214,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
                 self.ask_to_hold(HoldRequest.FAULT, UNFIT[verdict], why)
             return
         if verdict is ChunkVerdict.ACCEPTED:
-            self._actor.see_base_policy(message.policy_sha256)
+            (self._contenders or self._actor).see_base_policy(message.policy_sha256)
         if self._pending is not None:
             self._try_to_act(self._pending)
         if self._next is not None and self._pending is None:
@@ -258,7 +294,7 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         self._publisher.publish(self._last)
         self._actions += 1
         self._late += self.now_ns() - self._observed_ns > self.params.control_period_ns
-        if self._actor.problem:
+        if self._actor.problem and self._contenders is None:
             self.report(WARN, f"base action alone: {self._actor.problem}")
         else:
             self.report(OK, "acting")

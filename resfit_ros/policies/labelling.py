@@ -13,7 +13,7 @@ from resfit_ros.policies.protocol import BasePolicy
 def label_base_actions(segment: Segment, policy: BasePolicy, chunking: Chunking) -> Segment:
     """`segment` with the bases and phases the robot would have seen had it been at these states.
 
-    The segment must start at step 0 of its episode.
+    One that starts later in its episode is labelled as if chunks had been flushed there.
     """
     chunked = ChunkedPolicy(policy, chunking)
     chunked.reset(segment.episode_id)

@@ -27,6 +27,7 @@ from resfit_ros.core.types import (
     Reason,
     SafetyState,
 )
+from resfit_ros.pictures.pixels import pixels
 
 E = TypeVar("E", bound=enum.Enum)
 
@@ -88,10 +89,8 @@ def _known(kind: type[E], value: int) -> E:
 
 
 def rgb8_from_msg(image: Image) -> np.ndarray:
-    """uint8 (H, W, 3) from an rgb8 message made by `image_to_msg`."""
-    if len(image.data) != image.height * image.width * 3:
-        raise ShapeError(f"image has {len(image.data)} bytes, expected {image.height * image.width * 3}")
-    return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+    """uint8 (H, W, 3) from an rgb8 message made by `image_to_msg`, or from a JPEG one of a bag that is played."""
+    return pixels(image)
 
 
 def observation_to_msg(o: Observation) -> msg.Observation:

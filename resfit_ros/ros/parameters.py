@@ -30,7 +30,7 @@ TYPES = {
     (str, True): Parameter.Type.STRING_ARRAY,
 }
 BUILT_IN = ("use_sim_time", "start_type_description_service", "qos_overrides")
-LARGEST = {float: 1.7e308, int: 2**62}
+LARGEST = 1.7e308
 
 
 def _descriptor(contract: Contract, kind: type, many: bool) -> ParameterDescriptor:
@@ -43,15 +43,15 @@ def _descriptor(contract: Contract, kind: type, many: bool) -> ParameterDescript
     # rclpy checks ranges of scalars only, and takes them as closed; the dataclass checks the rest.
     low = contract.gt if contract.ge is None else contract.ge
     high = contract.lt if contract.le is None else contract.le
-    if kind in LARGEST and not many and (low is not None or high is not None):
-        top = LARGEST[kind]
-        bounds = (kind(-top if low is None else low), kind(top if high is None else high))
-        if kind is float:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=bounds[0], to_value=bounds[1])
-            ]
-        else:
-            descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1])]
+    if kind is float and not many and (low is not None or high is not None):
+        descriptor.floating_point_range = [
+            FloatingPointRange(
+                from_value=-LARGEST if low is None else float(low), to_value=LARGEST if high is None else float(high)
+            )
+        ]
+    # Without an end, rqt_reconfigure could not show it: its sliders know C's int alone.
+    elif kind is int and not many and low is not None and high is not None:
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high))]
     return descriptor
 
 

@@ -18,8 +18,8 @@ from resfit_ros.core.parameters import AggregatorParameters
 from resfit_ros.robot.interfaces import CAMERA, DESCRIPTION, JOINT_STATES, STATE_BLOCK, TRANSFORMS, Interface
 from resfit_ros.robot.limits import MergedLimits
 from resfit_ros.robot.live import Heard
-from resfit_ros.ros.cameras import cameras_of
-from resfit_ros.ros.cdr import read_image
+from resfit_ros.pictures.cameras import cameras_of
+from resfit_ros.pictures.cdr import read_image
 from resfit_ros.ros.commands import MESSAGE_TYPES
 from resfit_ros.ros.convert import from_doubles
 from resfit_ros.ros.extra_state import READERS, reader_of, stamp_of

@@ -17,6 +17,7 @@ def safety_status(f: SafetyFilter, reasons: Reason, now_ns: int, stamp_ns: int) 
         header=header(stamp_ns),
         state=int(f.state),
         reasons=int(reasons),
+        estopped=f.estopped,
         actions_accepted=c.accepted,
         actions_rejected=c.rejected,
         actions_clamped=c.clamped,

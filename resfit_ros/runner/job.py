@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from resfit_ros.bringup import RunConfig
+from resfit_ros.bringup import RunConfig, config_sha256
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.run_layout import POLICY
-from resfit_ros.runner.settings import config_sha256
 
 JOB, RESULT = "job.json", "result.json"
 LOCK = f".{POLICY}.lock"

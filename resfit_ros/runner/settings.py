@@ -1,7 +1,5 @@
 """The configuration of the graph as the in-process robot needs it, and what it cannot run."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,12 +89,7 @@ def learner_parameters(config: RunConfig, seed: int, overrides: Mapping[str, Any
         if key not in known:
             raise ConfigError(f"unknown learning setting '{key}'; {nearest(str(key), known)}")
     # The files of the graph's learner are not read: the runner has its own.
-    fixed = {"seed": seed, "run_dir": ".", "policy": "", "demo_dir": ""}
+    fixed = {"seed": seed, "run_dir": ".", "policy": "", "demo_dir": "", "pretrain_updates": 0}
     learner = node_parameters(config, "learner", {**overrides, **fixed})
     learner.learning  # noqa: B018  raises on settings that do not go together
     return learner
-
-
-def config_sha256(config: RunConfig) -> str:
-    """Identity of what a configuration says, whatever its comments and order."""
-    return hashlib.sha256(json.dumps(config.sections, sort_keys=True).encode()).hexdigest()

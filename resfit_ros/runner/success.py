@@ -7,7 +7,7 @@ from typing import Any
 from resfit_ros import graphs
 from resfit_ros.bringup import RunConfig
 from resfit_ros.core.types import Outcome
-from resfit_ros.learning.evaluation import wilson_interval
+from resfit_ros.core.intervals import wilson_interval
 from resfit_ros.policies.protocol import BasePolicy
 from resfit_ros.runner.lockstep import LockstepRobot
 from resfit_ros.runner.settings import RobotSettings

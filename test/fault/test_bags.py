@@ -13,7 +13,8 @@ from soak import count
 
 from resfit_ros.core.types import Outcome
 from resfit_ros.data.bag_directory import count_successes
-from resfit_ros.data.episode_bag import CHUNK_BYTES, EpisodeBag
+from resfit_ros.data.checked_writer import CHUNK_BYTES
+from resfit_ros.data.episode_bag import EpisodeBag
 from resfit_ros.data.mcap_scan import DamagedBag
 from resfit_ros.data.read_bags import bag_paths, read_episodes, read_messages
 

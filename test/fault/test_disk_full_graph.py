@@ -46,7 +46,7 @@ def test_when_the_disk_is_full_expect_the_recorder_alive_the_reason_and_later_ep
     start, config, disk, measured
 ):
     bags = disk.path / "bags"
-    probe = start(describe(config, ["recorder"], {"recorder": {"bag_dir": str(bags)}}), whole=False)
+    probe = start(describe(config, ["recorder"], {"recorder": {"bag_dir": str(bags), "min_free_mb": 0}}), whole=False)
     probe.watch(DiagnosticArray, "/diagnostics", 50)
     observe = probe.node.create_publisher(msg.Observation, "observation", STEPS)
     episode = probe.node.create_publisher(msg.Episode, "episode", EPISODES)
@@ -111,6 +111,7 @@ def test_when_the_disk_is_full_expect_learning_and_control_to_go_on_and_the_save
 ):
     learner = TINY | {"total_steps": 100_000, "checkpoint_every_s": 0.5}
     specs = graphs.finetune_graph(config, disk.path, policy_dir, None, seed=0, learner=learner)
+    next(s for s in specs if s.name == "recorder").parameters["min_free_mb"] = 0  # it is a small disk
     probe = start(specs)
     probe.watch(DiagnosticArray, "/diagnostics", 50)
     gaps, directory = Gaps(probe), disk.path / CHECKPOINTS

@@ -140,8 +140,8 @@ def test_when_a_node_fails_expect_the_launch_to_fail(launched, tmp_path):
 def test_when_the_base_policy_cannot_be_loaded_expect_the_graph_up_and_the_reason(launched, tmp_path):
     (tmp_path / "empty").mkdir()
     launch = launched("deploy", f"policy:={tmp_path / 'empty'}")
-    until(lambda: "policy.json: no such file" in launch.output, "the reason")
-    assert "tried again every 2 s" in launch.output
+    until(lambda: "tried again every 2 s" in launch.output, "the reason")
+    assert "policy.json: no such file" in launch.output
     assert len(launch.processes()) == 7  # six nodes and `ros2 launch`
     launch.interrupt()
     assert launch.wait(30.0) == 0, launch.output

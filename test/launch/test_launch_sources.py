@@ -25,7 +25,7 @@ def imports(tree: ast.AST) -> list[ast.stmt]:
 
 def test_when_files_are_counted_expect_one_per_way_to_run():
     verbs = [path.name.split(".")[0] for path in LAUNCH_FILES]
-    assert verbs == ["deploy", "evaluate", "finetune", "record"]
+    assert verbs == ["deploy", "evaluate", "finetune", "pretrain", "record"]
 
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name.split(".")[0])

@@ -80,6 +80,7 @@ def _fields(value) -> dict:
         steps=value.steps if ended else 0,
         scene_seed=value.scene_seed,
         labelled_by=value.labelled_by if ended else "",
+        source_id="/resfit/episode_manager",
     )
 
 

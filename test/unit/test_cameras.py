@@ -11,10 +11,10 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from resfit_ros.core.errors import ShapeError  # noqa: E402
-from resfit_ros.ros.cameras import Camera  # noqa: E402
-from resfit_ros.ros.cdr import read_compressed_image, read_image  # noqa: E402
+from resfit_ros.pictures.cameras import Camera  # noqa: E402
+from resfit_ros.pictures.cdr import read_compressed_image, read_image  # noqa: E402
 from resfit_ros.ros.convert import image_to_msg  # noqa: E402
-from resfit_ros.ros.images import PictureOptions  # noqa: E402
+from resfit_ros.pictures.images import PictureOptions  # noqa: E402
 
 
 def noise(rows: int = 8, columns: int = 10, seed: int = 0) -> np.ndarray:

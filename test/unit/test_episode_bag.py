@@ -1,5 +1,8 @@
 """One bag per episode: whole under its final name, or not there."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from builders import episode_messages
@@ -7,8 +10,10 @@ from serialised import serialise, write_bag
 
 from resfit_ros.core.errors import DataError
 from resfit_ros.core.types import Action, EpisodeEnded, EpisodeStarted, Executed, Observation, Outcome
-from resfit_ros.data.episode_bag import EpisodeBag, bag_name, peek_episode_id
+from resfit_ros.data.bag_about import custom_data
+from resfit_ros.data.episode_bag import EpisodeBag, bag_name, peek_episode_id, peek_stamp_ns
 from resfit_ros.data.read_bags import read_messages
+from resfit_ros.data.recorded_messages import RawMessages
 
 
 def some_messages(episode_id: int = 1, **fields):
@@ -103,6 +108,60 @@ def test_when_directory_cannot_be_written_expect_reason(tmp_path, monkeypatch):
     def refuse(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("resfit_ros.data.episode_bag.Writer.open", refuse)
+    monkeypatch.setattr("resfit_ros.data.episode_bag.CheckedWriter.open", refuse)
     with pytest.raises(DataError, match="No space left"):
         EpisodeBag(tmp_path, 1, "/resfit")
+
+
+def on_disk(bag: EpisodeBag) -> list[bytes]:
+    """What a kill or a power cut at this moment would leave."""
+    (file,) = bag.partial.glob("*.mcap")
+    return [message.data for message in RawMessages(file)]
+
+
+def test_when_synced_expect_every_message_on_the_disk_and_each_later_one_at_once(tmp_path):
+    raws = [serialise(value) for value in some_messages()]
+    bag = EpisodeBag(tmp_path, 1, "/resfit")
+    for number, (topic, raw) in enumerate(raws[:-1]):
+        bag.write(topic, number, raw)
+    assert on_disk(bag) == []
+    bag.sync()
+    assert on_disk(bag) == [raw for _, raw in raws[:-1]]
+    bag.write(raws[-1][0], 99, raws[-1][1])
+    assert on_disk(bag) == [raw for _, raw in raws]
+
+
+def test_when_synced_expect_the_file_and_its_folders_synced(tmp_path, monkeypatch):
+    bag = write_bag(tmp_path, some_messages(), close=False)
+    synced = []
+    names = "/proc/self/fd/{}"
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(os.readlink(names.format(handle))))
+    bag.sync()
+    assert [Path(path).suffix for path in synced] == [".mcap", "", ""]
+    assert synced[1:] == [str(bag.partial), str(bag.partial.parent)]
+
+
+def test_when_something_is_known_at_the_start_expect_it_beside_the_end_in_the_metadata(tmp_path):
+    bag = EpisodeBag(tmp_path, 1, "/resfit", {"robot": "arm", "outcome": "?"})
+    for value in some_messages():
+        topic, raw = serialise(value)
+        bag.write(topic, 1, raw)
+    assert (bag.partial / "about.json").is_file()
+    path = bag.close({"outcome": "success"})
+    assert custom_data(path) == {"robot": "arm", "outcome": "success"}
+    assert sorted(file.suffix for file in path.iterdir()) == [".mcap", ".yaml"]
+
+
+def test_when_given_up_for_good_expect_nothing_left(tmp_path):
+    write_bag(tmp_path, some_messages(), close=False).discard(keep=False)
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+def test_when_written_expect_its_size(tmp_path):
+    raws = [serialise(value)[1] for value in some_messages()]
+    assert write_bag(tmp_path, some_messages()).size_bytes == sum(map(len, raws))
+
+
+@pytest.mark.parametrize("stamp_ns", [0, 5, 1_700_000_000_123_456_789])
+def test_when_a_message_is_stamped_expect_the_stamp_found(stamp_ns):
+    assert peek_stamp_ns(serialise(EpisodeStarted(stamp_ns, 1))[1]) == stamp_ns

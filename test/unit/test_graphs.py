@@ -69,7 +69,23 @@ def test_when_evaluating_expect_both_arms_without_exploration(config):
     nodes = evaluate(config, RUN / "checkpoints")
     assert nodes["evaluator"]["arms"] == ["base", "finetuned"]
     assert nodes["residual"]["explore"] is False
-    assert nodes["residual"]["actor_path"] == "/run/checkpoints"
+    assert nodes["residual"]["contenders"] == ["base", "/run/checkpoints"]
+
+
+def test_when_two_checkpoints_are_evaluated_expect_the_tuned_one_second(config):
+    specs = graphs.evaluate_graph(
+        config, POLICY, RUN / "a", RUN / "e.json", None, 10, 500, 3, against=RUN / "b", first_episode_id=8
+    )
+    nodes = by_name(specs)
+    assert nodes["evaluator"]["arms"] == ["against", "finetuned"]
+    assert nodes["residual"]["contenders"] == ["/run/b", "/run/a"]
+    assert nodes["episode_manager"]["first_episode_id"] == 8
+
+
+@pytest.mark.parametrize("simulate", [True, False])
+def test_when_a_person_resets_the_robot_expect_scenes_that_are_not_matched(config, simulate):
+    specs = graphs.evaluate_graph(config, POLICY, RUN / "a", RUN / "e.json", None, 10, 500, 3, simulate)
+    assert by_name(specs)["evaluator"]["matched"] is simulate
 
 
 def test_when_evaluating_without_actor_expect_the_base_alone(config):

@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs ROS")
 from sensor_msgs.msg import Image  # noqa: E402
 
 from resfit_ros.core.errors import ShapeError  # noqa: E402
-from resfit_ros.ros.images import PictureOptions, resized_rgb8, rgb8, rgb8_of_file  # noqa: E402
+from resfit_ros.pictures.images import PictureOptions, resized_rgb8, rgb8, rgb8_of_file  # noqa: E402
 
 
 def message(pixels: np.ndarray, encoding: str = "rgb8", padding: int = 0) -> Image:

@@ -10,9 +10,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from serialised import header, write_bag
 
 from resfit_ros.core.chunks import Chunking
-from resfit_ros.core.errors import DataError
+from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.transitions import TransitionAssembler
-from resfit_ros.core.types import Executed, Outcome
+from resfit_ros.core.types import Executed, Observation, Outcome
+from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.demonstrations import labelled, successful_segments
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
 from resfit_ros.data.read_bags import bag_paths, read_episodes, read_messages
@@ -154,3 +155,44 @@ def test_when_demonstrations_are_labelled_expect_bases_of_the_policy(tmp_path):
     (segment,) = labelled(successful_segments(tmp_path, 2, 3), ConstantPolicy(), Chunking(4))
     # States begin with their step; a new chunk comes every four steps.
     assert segment.bases[:, 0].tolist() == [0, 0, 0, 0, 4, 4, 4]
+
+
+# --- what is left out --------------------------------------------------------------------------
+
+
+def test_when_the_bag_speaks_of_another_robot_expect_its_first_differing_joint(tmp_path):
+    about = BagAbout(joint_names=("left", "right"))
+    bag = write_bag(tmp_path, messages(), close=False)
+    path = bag.close({"outcome": "success"} | about.to_custom_data())
+    assert len(list(read_episodes([path], 2, expected=about))) == 1
+    with pytest.raises(MismatchError, match="joint_names: 'right' at place 1, expected 'wrist'"):
+        list(read_episodes([path], 2, expected=BagAbout(joint_names=("left", "wrist"))))
+
+
+def test_when_steps_hold_nan_expect_them_left_out_and_said(tmp_path):
+    given = messages()
+    (observation,) = (m for m in given if isinstance(m, Observation) and m.step == 3)
+    observation.state[2] = np.nan
+    (path,), said = record(tmp_path, given), []
+    (episode,) = read_episodes([path], 2, 3, said.append)
+    assert [len(segment) for segment in episode.segments] == [2, 2]
+    assert (list(episode.left_out), episode.steps_lost) == ([2, 3], 0)
+    assert len(said) == 1
+    words = "episode 1: 2 of its 6 steps are left out (steps 2 and 3: state of observation 3"
+    assert said[0].startswith(f"{path}: {words}")
+
+
+def test_when_episodes_are_mixed_in_a_bag_expect_each_whole(tmp_path):
+    one, other = messages(1), messages(2, steps=4)
+    mixed = [*other[:5], *one[:9], *other[5:], *one[9:]]  # episode 2 ends first
+    path = write_bag(tmp_path, mixed).path
+    given = {e.end.episode_id: e for e in read_episodes([path], 2, 3)}
+    assert {i: (len(e.segments[0]), e.steps_lost) for i, e in given.items()} == {1: (6, 0), 2: (4, 0)}
+
+
+def test_when_another_robot_follows_in_the_bag_expect_what_came_before(tmp_path):
+    (path,), said = [write_bag(tmp_path, [*messages(1), *messages(2, action_dim=3)]).path], []
+    with pytest.raises(DataError, match="3 joints, expected 2"):
+        list(read_episodes([path], 2))
+    assert [len(e.segments[0]) for e in read_episodes([path], 2, None, said.append) if e.segments] == [6]
+    assert len(said) == 1

@@ -19,7 +19,7 @@ from resfit_ros.core.errors import ConfigError, DataError  # noqa: E402
 from resfit_ros.core.learning_config import BCConfig  # noqa: E402
 from resfit_ros.learning.bc_data import CameraSize  # noqa: E402
 from resfit_ros.learning.bc_training import TrainingRecord  # noqa: E402
-from resfit_ros.learning.evaluation import wilson_interval  # noqa: E402
+from resfit_ros.core.intervals import wilson_interval  # noqa: E402
 from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256  # noqa: E402
 from resfit_ros.runner.base_policy import load_policy, record_demonstrations  # noqa: E402
 from resfit_ros.runner.cloning import clone_policy, policy_inputs, training_summary  # noqa: E402

@@ -6,8 +6,8 @@ import numpy as np
 
 from resfit_ros.core.errors import ShapeError
 from resfit_ros.core.parameter_groups import RAW, CameraParameters
-from resfit_ros.ros.cdr import RawCompressedImage, RawImage, read_compressed_image, read_image
-from resfit_ros.ros.images import PictureOptions, rgb8, rgb8_of_file
+from resfit_ros.pictures.cdr import RawCompressedImage, RawImage, read_compressed_image, read_image
+from resfit_ros.pictures.images import PictureOptions, rgb8, rgb8_of_file
 
 IMAGE = "image"  # key of a picture in a source's value
 COMPARED_FIRST = 4096  # [bytes] noise of a real camera shows in so many

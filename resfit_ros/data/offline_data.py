@@ -1,0 +1,163 @@
+"""Recorded episodes as learning data: read, checked, and with the base actions the base policy would have given."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from resfit_ros.core.errors import DataError, MismatchError
+from resfit_ros.core.learning_config import NONE, BCConfig
+from resfit_ros.core.parameter_groups import TOPIC
+from resfit_ros.core.parameters import LearnerParameters
+from resfit_ros.core.run_layout import FINETUNE_BAGS
+from resfit_ros.core.transitions import AssembledEpisode
+from resfit_ros.core.types import Outcome
+from resfit_ros.data.bag_about import BagAbout
+from resfit_ros.data.bag_directory import bag_ids
+from resfit_ros.data.base_of_run import BaseOfRun, prepare
+from resfit_ros.data.read_bags import bag_paths, read_episodes
+from resfit_ros.policies.identity import controller_record, keep_record, policy_record
+from resfit_ros.policies.labelling import label_base_actions
+from resfit_ros.policies.loading import load_policy
+from resfit_ros.policies.protocol import BasePolicy, Robot, close_policy
+from resfit_ros.policies.reference import parse_reference
+from resfit_ros.policies.scaling import scaling_for
+
+OnNote = Callable[[str], None]  # takes each sentence on what is left out, and why
+
+
+def refuse_fine_tuned(run_dir: Path) -> None:
+    """Raises MismatchError where episodes of fine-tuning lie in `run_dir`: pretraining comes before them."""
+    if bag_ids(run_dir / FINETUNE_BAGS):
+        raise MismatchError(
+            f"{run_dir}: fine-tuned already: {run_dir / FINETUNE_BAGS} holds its episodes; pretraining comes "
+            "first: choose another run directory"
+        )
+
+
+class BaseLabeller:
+    """Gives recorded episodes the base actions of the run's base policy, with its chunk bookkeeping.
+
+    A segment that follows a gap is labelled as if chunks had been flushed there. An existing controller
+    cannot be asked about recorded states: its episodes stay as they were recorded. Close it.
+    """
+
+    def __init__(self, p: LearnerParameters) -> None:
+        self._chunking = p.chunking
+        self.policy: BasePolicy | None = None
+        if p.base_source != TOPIC:
+            self.policy = load_policy(parse_reference(p.policy), Robot.of(p), p.chunking)
+
+    def __call__(self, episode: AssembledEpisode) -> AssembledEpisode:
+        if self.policy is None:
+            return episode
+        segments = tuple(label_base_actions(s, self.policy, self._chunking) for s in episode.segments)
+        return dataclasses.replace(episode, segments=segments)
+
+    def close(self) -> None:
+        """Lets the policy go."""
+        if self.policy is not None:
+            close_policy(self.policy)
+
+    def __enter__(self) -> "BaseLabeller":
+        return self
+
+    def __exit__(self, *_exception) -> None:
+        self.close()
+
+
+def expected_about(p: LearnerParameters) -> BagAbout:
+    """What bags have to say of themselves to be of this robot."""
+    seen = p.camera_names if p.use_images else ()
+    size = (p.image_width, p.image_height) if seen else ()
+    return BagAbout(
+        joint_names=p.joint_names, state=p.state, camera_names=seen, image_size=size, control_hz=p.control_hz
+    )
+
+
+def read_recorded(
+    directories: Sequence[Path], p: LearnerParameters, on_note: OnNote
+) -> Iterator[AssembledEpisode]:
+    """Every usable episode below the directories, in order, as it was recorded.
+
+    Bags of another robot, unreadable and damaged ones are named to `on_note`; of damaged ones the steps
+    before the damage are used. Raises DataError when a directory holds no bags.
+    """
+    for directory in directories:
+        for path in bag_paths(directory):
+            try:
+                sizes = len(p.joint_names), p.layout.size
+                episodes = list(read_episodes([path], *sizes, on_note, expected_about(p)))
+            except DataError as error:
+                on_note(str(error))
+                continue
+            usable = [e for e in episodes if e.segments]
+            if not usable:
+                on_note(f"{path}: left out: aborted, or without one whole step")
+            yield from usable
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedData:
+    """Labelled episodes, and what learning needs to know of the base policy."""
+
+    base: BaseOfRun
+    episodes: list[AssembledEpisode]
+
+
+def prepare_recorded(
+    p: LearnerParameters,
+    directories: Sequence[Path],
+    on_note: OnNote,
+    on_episode: Callable[[int, int], None] = lambda done, total: None,
+) -> RecordedData:
+    """Reads the bags, settles the scaling in the run directory, and labels the episodes.
+
+    on_episode(labelled, in all). Raises DataError when nothing usable is left, MismatchError where the
+    run directory was begun with another base policy.
+    """
+    with BaseLabeller(p) as labeller:
+        episodes = list(read_recorded(directories, p, on_note))
+        if not episodes:
+            places = ", ".join(map(str, directories))
+            raise DataError(f"{places}: no usable episode; record some, or see above what is wrong with each")
+        base = prepare(p) if p.demo_dir else _base_of(p, labeller.policy, episodes)
+        for i, episode in enumerate(episodes):
+            episodes[i] = labeller(episode)
+            on_episode(i + 1, len(episodes))
+    return RecordedData(base, episodes)
+
+
+def _base_of(
+    p: LearnerParameters, policy: BasePolicy | None, episodes: Sequence[AssembledEpisode]
+) -> BaseOfRun:
+    """As `prepare`, without demonstrations: a scaling that has to be fitted is fitted to recorded successes."""
+    record = controller_record(p.base_name) if policy is None else policy_record(policy.spec)
+    successes = [s for e in episodes if e.end.outcome is Outcome.SUCCESS for s in e.segments]
+    floor, run_dir = BCConfig().min_action_range, Path(p.run_dir)
+    normaliser = scaling_for(
+        policy, run_dir, p.normaliser_path, successes, p.joint_names, p.layout.size, floor
+    )
+    keep_record(run_dir, record)
+    return BaseOfRun(normaliser, record, ())
+
+
+def kept_episodes(
+    bags: Sequence[str], p: LearnerParameters, on_note: OnNote
+) -> Iterator[AssembledEpisode]:
+    """The episodes of the folders a critic was pretrained on, as they were then; none where none are kept.
+
+    Raises DataError when their bags are gone.
+    """
+    if p.keep_offline_data == NONE or not bags:
+        return
+    directories = [Path(d) for d in bags]
+    gone = [d for d in directories if not d.is_dir()]
+    if gone:
+        raise DataError(
+            f"{gone[0]}: no such directory: the critic of {p.run_dir} was pretrained on its bags, which "
+            "keep_offline_data keeps in replay; put them back, or set keep_offline_data: none"
+        )
+    with BaseLabeller(p) as labeller:
+        for episode in read_recorded(directories, p, on_note):
+            yield labeller(episode)

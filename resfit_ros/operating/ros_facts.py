@@ -1,0 +1,92 @@
+"""What never changes while a graph runs, asked for over ROS: joint names, bounds, cameras, ranges."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from rcl_interfaces.srv import GetParameters
+from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
+
+from resfit_ros.core.errors import ResfitError
+from resfit_ros.core.normalize import Normaliser
+from resfit_ros.core.types import Float32
+from resfit_ros.msg import ActorWeights
+from resfit_ros.ros.qos import LATCHED
+
+ASK_EVERY_NS = 10_000_000_000  # a node may have been restarted with other parameters
+ASKED = {
+    "safety_filter": ("joint_names", "max_residual", "control_hz"),
+    "episode_manager": ("max_steps",),
+    "aggregator": ("camera_names",),
+}
+
+
+class GraphFacts:
+    """Asks without waiting; `on_parameters` and `on_range` hear the answers."""
+
+    def __init__(
+        self,
+        node: Node,
+        namespace: str,
+        on_parameters: Callable[[Mapping[str, Any]], None],
+        on_range: Callable[[Float32 | None, float], None],
+    ) -> None:
+        """on_range: (half range of the action per joint (A,) or None, residual_scale)."""
+        self._node, self._topic = node, f"{namespace}/actor_weights"
+        self._on_parameters, self._on_range = on_parameters, on_range
+        self._asked_ns: dict[str, int] = {}
+        self._clients = {
+            name: node.create_client(GetParameters, f"{namespace}/{name}/get_parameters") for name in ASKED
+        }
+        self._weights = None
+        self._wants_range, self._publishers = True, 0
+
+    def poll(self, now_ns: int) -> None:
+        """Call a few times a second: asks what is due."""
+        for name, client in self._clients.items():
+            due = now_ns - self._asked_ns.get(name, -ASK_EVERY_NS) >= ASK_EVERY_NS
+            if due and client.service_is_ready():
+                self._asked_ns[name] = now_ns
+                future = client.call_async(GetParameters.Request(names=ASKED[name]))
+                future.add_done_callback(lambda f, n=name: self._answered(n, f))
+        self._watch_weights()
+
+    def _answered(self, name: str, future) -> None:
+        answer = future.result()
+        if answer is not None:
+            values = zip(ASKED[name], map(parameter_value_to_python, answer.values), strict=False)
+            self._on_parameters({key: value for key, value in values if value is not None})
+
+    def _watch_weights(self) -> None:
+        """Weights are large: they are heard once per learner, for the ranges that come with them."""
+        publishers = self._node.count_publishers(self._topic)
+        if publishers > self._publishers:
+            self._wants_range = True
+        self._publishers = publishers
+        if self._wants_range and self._weights is None:
+            self._weights = self._node.create_subscription(
+                ActorWeights, self._topic, self._on_weights, LATCHED
+            )
+        elif not self._wants_range and self._weights is not None:
+            self._node.destroy_subscription(self._weights)
+            self._weights = None
+
+    def _on_weights(self, message: ActorWeights) -> None:
+        self._wants_range = False
+        half_range = None
+        if not message.without_base:  # else the correction is the whole way from the base action
+            try:
+                half_range = Normaliser.from_dict(json.loads(message.normaliser)).action_half_range
+            except (ResfitError, TypeError, ValueError):
+                pass  # the bars then show the largest value so far; the residual node reports the weights
+        self._on_range(None if half_range is None else np.array(half_range), message.residual_scale)
+
+    def close(self) -> None:
+        """Asks no more."""
+        for client in self._clients.values():
+            self._node.destroy_client(client)
+        if self._weights is not None:
+            self._node.destroy_subscription(self._weights)
+            self._weights = None

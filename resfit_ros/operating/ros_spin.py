@@ -1,0 +1,67 @@
+"""A RosLink on a node of its own, spun by a thread of its own."""
+
+import os
+import threading
+from collections.abc import Sequence
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException
+from rclpy.signals import SignalHandlerOptions
+
+from resfit_ros.bringup import NAMESPACE
+from resfit_ros.operating.ros_link import RosLink
+from resfit_ros.ros.node import make_executor
+
+SPIN_S = 0.1
+STOP_S = 2.0
+
+
+class SpunLink:
+    """`link` until `close()`; nothing else in the process can hold it up but Python itself.
+
+        spun = SpunLink("rqt")
+        spun.link.snapshot()
+        spun.close()
+    """
+
+    def __init__(
+        self,
+        labelled_by: str,
+        namespace: str = NAMESPACE,
+        window: int = 20,
+        arguments: Sequence[str] | None = None,
+        domain_id: int | None = None,
+    ) -> None:
+        """arguments: ROS arguments (remappings, enclave); None: those of the command line."""
+        self._context = Context()
+        rclpy.init(
+            args=arguments,
+            context=self._context,
+            domain_id=domain_id,
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+        name = "".join(c if c.isalnum() else "_" for c in f"resfit_{labelled_by}_{os.getpid()}")
+        self._node = rclpy.create_node(name, context=self._context)
+        self._executor = make_executor(self._context)
+        self._executor.add_node(self._node)
+        self.link = RosLink(self._node, namespace, labelled_by, window)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="resfit_ros", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._executor.spin_once(timeout_sec=SPIN_S)
+            except ExternalShutdownException:
+                return
+
+    def close(self) -> None:
+        """Leaves the graph."""
+        self._stop.set()
+        self._thread.join(STOP_S)
+        self.link.close()
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()

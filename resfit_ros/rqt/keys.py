@@ -1,0 +1,43 @@
+"""The keyboard: one key per button, and an e-stop that no focus can swallow."""
+
+from collections.abc import Callable
+
+from python_qt_binding.QtCore import QEvent, QObject, Qt
+from python_qt_binding.QtGui import QKeySequence
+from python_qt_binding.QtWidgets import QApplication, QShortcut, QWidget
+
+from resfit_ros.operating.controls import SHORTCUTS
+
+ESTOP_KEY = "Space"
+
+
+class Keys(QObject):
+    """Letters work wherever no text field takes them; the space bar in every window of the application."""
+
+    def __init__(self, parent: QWidget, shortcut: Callable[[str], object]) -> None:
+        """shortcut: called with the key's name as in controls.SHORTCUTS."""
+        super().__init__(parent)
+        self._shortcut = shortcut
+        for key in SHORTCUTS:
+            if key != ESTOP_KEY:
+                made = QShortcut(QKeySequence(key), parent)
+                made.setContext(Qt.ApplicationShortcut)
+                made.setAutoRepeat(False)
+                made.activated.connect(lambda k=key: shortcut(k))
+        # A shortcut would leave the space bar to a text field, a list or a button that has the focus.
+        QApplication.instance().installEventFilter(self)
+
+    def stop(self) -> None:
+        """Hears no key any more."""
+        QApplication.instance().removeEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Qt's name for it. Takes the bare space bar from everybody."""
+        if event.type() not in (QEvent.KeyPress, QEvent.ShortcutOverride, QEvent.KeyRelease):
+            return False
+        if event.key() != Qt.Key_Space or event.modifiers() & ~Qt.KeyboardModifiers(Qt.ShiftModifier):
+            return False
+        if event.type() == QEvent.KeyPress and not event.isAutoRepeat():
+            self._shortcut(ESTOP_KEY)
+        event.accept()
+        return True

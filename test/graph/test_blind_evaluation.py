@@ -1,0 +1,130 @@
+"""An evaluation through the real graph: who acts changes between episodes, and nobody is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from std_srvs.srv import SetBool
+
+from resfit_ros import graphs, phases
+from resfit_ros.cli.what_to_run import look_at
+from resfit_ros.core.learning_config import LearningConfig
+from resfit_ros.learning.blind_record import commitment, files, is_unfinished
+from resfit_ros.learning.checkpoint import save_checkpoint
+from resfit_ros.learning.trainer import Trainer
+from resfit_ros.msg import Action
+
+SCENE = 900_000
+
+
+@pytest.fixture
+def checkpoint(config, policy_dir, tmp_path) -> Path:
+    """A residual that has learnt nothing yet: its correction is zero."""
+    normaliser, identity = look_at(config, str(policy_dir))
+    learning = LearningConfig(critic_ensemble=2, hidden_width=32, batch_size=32)
+    return save_checkpoint(tmp_path / "checkpoints", Trainer(learning, normaliser, "cpu", (), identity), {})
+
+
+def acted(probe, episode: dict) -> set[tuple[int, int]]:
+    """(mode, actor version) of the actions of an episode."""
+    actions = probe.of_episode("action", episode["episode_id"])
+    return {(a.mode, a.actor_version) for a in actions if a.step < episode["steps"]}
+
+
+@pytest.mark.parametrize("two_checkpoints", [False, True], ids=["base", "checkpoint"])
+def test_when_arms_are_compared_expect_each_to_act_as_ordered_and_nothing_told(
+    start, config, policy_dir, checkpoint, tmp_path, two_checkpoints
+):
+    result_path = tmp_path / "evaluation.json"
+    against = checkpoint if two_checkpoints else None
+    specs = graphs.evaluate_graph(
+        config, policy_dir, checkpoint, result_path, None, 2, SCENE, seed=-1, against=against
+    )
+    probe = start(specs)
+    probe.watch(DiagnosticArray, "/diagnostics", 50)
+    probe.wait(result_path.exists, 120.0)
+    probe.spin(0.5)
+    result = json.loads(result_path.read_text())
+
+    first = (Action.MODE_RESIDUAL, 1) if two_checkpoints else (Action.MODE_BASE, 0)
+    by_arm = dict(zip(result["arms"], (first, (Action.MODE_RESIDUAL, 2)), strict=True))
+    assert [acted(probe, e) for e in result["episodes"]] == [{by_arm[e["arm"]]} for e in result["episodes"]]
+    assert [e["arm"] for e in result["episodes"]] == [t["arm"] for t in result["commitment"]["order"]]
+    assert all(e["as_planned"] for e in result["episodes"])
+    # A correction of zero: one scene, one outcome, and no evidence.
+    assert result["pairs"]["both"] + result["pairs"]["neither"] == 2
+
+    said = [status for m in probe.seen["/diagnostics"] for status in m.status]
+    told = {v.key for status in said for v in status.values if status.name.endswith("/residual")}
+    assert "blind" in told and "actor version" not in told
+    texts = {text for s in said for text in (s.message, *(v.value for v in s.values))}
+    assert not [text for text in texts if "finetuned" in text or "against" in text]
+
+
+def test_when_interrupted_expect_it_to_go_on_with_the_same_order(
+    config, policy_dir, checkpoint, domain, tmp_path
+):
+    result_path = tmp_path / "out" / "evaluation.json"
+
+    def interrupt(done: float, total: float, words: str) -> None:
+        if done >= 3:
+            raise KeyboardInterrupt
+
+    def evaluate(on_progress) -> dict:
+        return phases.evaluate(
+            config, tmp_path, policy_dir, checkpoint, result_path, 4, SCENE, -1, on_progress, resume=True
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(interrupt)
+    assert is_unfinished(result_path)
+    promised = files(result_path)[1].read_text().split()[0]
+    kept = len(files(result_path)[2].read_text().splitlines())
+    assert kept >= 2
+
+    result = evaluate(lambda *_: None)
+    assert (
+        result["commitment"]["sha256"]
+        == promised
+        == commitment(result["commitment"]["nonce"], result["commitment"]["order"])
+    )
+    ids = [e["episode_id"] for e in result["episodes"]]
+    assert len(set(ids)) == len(ids) == 8
+    assert {result["arms"][arm]["episodes"] for arm in result["arms"]} == {4}
+
+
+def test_when_the_residual_is_switched_off_expect_no_episode_until_it_is_on(
+    start, config, policy_dir, checkpoint, tmp_path
+):
+    specs = graphs.evaluate_graph(config, policy_dir, checkpoint, tmp_path / "e.json", None, 1, SCENE, seed=0)
+    (residual,) = (s for s in specs if s.name == "residual")
+    residual.parameters["enabled"] = False
+    probe = start(specs)
+    probe.watch(DiagnosticArray, "/diagnostics", 50)
+    probe.wait(lambda: "switched off" in probe.said("evaluator")[1])
+    assert not probe.seen["episode"]
+    probe.call(SetBool, "enable_residual", SetBool.Request(data=True))
+    assert len(probe.ended(2)) == 2
+
+
+def test_when_scenes_are_set_up_by_hand_expect_none_seeded_and_the_unpaired_test(
+    config, policy_dir, checkpoint, domain, tmp_path
+):
+    by_hand = {"matched": False, "report": True}
+    result_path = tmp_path / "evaluation.json"
+    result = phases.evaluate(
+        config,
+        tmp_path,
+        policy_dir,
+        checkpoint,
+        result_path,
+        1,
+        SCENE,
+        -1,
+        lambda *_: None,
+        evaluator=by_hand,
+    )
+    assert [e["scene_seed"] for e in result["episodes"]] == [-1, -1]
+    assert (result["matched"], result["test"]) == (False, "Fisher's exact test")
+    assert "set up by hand" in (tmp_path / "report.html").read_text()
