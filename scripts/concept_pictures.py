@@ -47,7 +47,8 @@ def evaluated_pair(run: Path) -> tuple[EpisodeData, EpisodeData]:
     for episode in json.loads((run / run_layout.EVALUATION).read_text())["episodes"]:
         arms = scenes.setdefault(episode["scene_seed"], {})
         arms[episode["arm"]] = episode
-        if len(arms) == 2 and (arms["base"]["outcome"], arms["finetuned"]["outcome"]) == ("timeout", "success"):
+        outcomes = [arms[arm]["outcome"] for arm in ("base", "finetuned") if arm in arms]
+        if outcomes == ["timeout", "success"]:
             base, tuned = (read_episode(bags[arms[arm]["episode_id"]]) for arm in ("base", "finetuned"))
             return base, tuned
     raise SystemExit(f"{run}: no scene in which only base + residual succeeded")
@@ -65,8 +66,9 @@ def draw_episode(run: Path, tuned: EpisodeData, path: Path) -> None:
     figure, (above, below) = _axes(nrows=2, figsize=(8, 4.8), sharex=True, height_ratios=(2, 1))
     starts = [0, *(1 + np.flatnonzero(np.diff(tuned.phases[:-1]) < 0)), len(tuned)]
     for i, (first, end) in enumerate(zip(starts, starts[1:], strict=False)):
-        above.plot(steps[first:end], base[first:end, joint], color=BLUE, alpha=1.0 if i % 2 else 0.55, marker="o",
-                   markersize=3, label="base policy, chunk by chunk" if i == 1 else None)  # fmt: skip
+        shade, label = (1.0 if i % 2 else 0.55), ("base policy, chunk by chunk" if i == 1 else None)
+        chunk = base[first:end, joint]
+        above.plot(steps[first:end], chunk, color=BLUE, alpha=shade, marker="o", markersize=3, label=label)
         for axes in (above, below):
             axes.axvline(first - 0.5, color=GREY, linewidth=0.6, linestyle=":")
     above.plot(steps, tuned.actions[:, joint], color=ORANGE, label="executed: base + residual")
@@ -75,7 +77,8 @@ def draw_episode(run: Path, tuned: EpisodeData, path: Path) -> None:
     above.legend(frameon=False)
     below.fill_between(steps, -bound, bound, color=ORANGE, alpha=0.12, label="bound of the residual")
     below.step(steps, residual[:, joint], color=ORANGE, where="mid", label="residual, anew at every step")
-    below.set(xlabel=f"control step ({_rate(tuned):.0f} a second)", ylabel="residual [rad]", ylim=(-1.9 * bound, 1.9 * bound))
+    below.set(xlabel=f"control step ({_rate(tuned):.0f} a second)", ylabel="residual [rad]")
+    below.set_ylim(-1.9 * bound, 1.9 * bound)
     below.legend(frameon=False, ncols=2, loc="lower right", fontsize=9)
     _save(figure, path)
 
@@ -92,13 +95,14 @@ def draw_scene(base: EpisodeData, tuned: EpisodeData, path: Path) -> None:
         height = 100.0 * (data.states[:, BOX + 2] - data.states[0, BOX + 2])
         axes.plot(seconds, height, color=colour, label=f"{name}: {data.outcome.name.lower()}")
         axes.plot(seconds[-1], height[-1], color=colour, marker="o")
-    axes.set(xlabel="time [s]", ylabel="box lifted by [cm]", title="the same initial scene, with and without the residual")
+    axes.set(xlabel="time [s]", ylabel="box lifted by [cm]")
+    axes.set_title("the same initial scene, with and without the residual")
     axes.legend(frameon=False, loc="upper left")
     _save(figure, path)
 
 
 def draw_learning(run: Path, path: Path) -> None:
-    """Success of the robot's own episodes while it learns, and the size of what is added to the base action."""
+    """Success of the robot's own episodes while it learns, and the size of the residual."""
     log = [json.loads(line) for line in (run / run_layout.LEARNING_LOG).read_text().splitlines()]
     first_update = next(row["env_steps"] for row in log if row["critic_updates"])
     first_actor = next(row["env_steps"] for row in log if row["actor_updates"])
@@ -112,14 +116,16 @@ def draw_learning(run: Path, path: Path) -> None:
 
     figure, (above, below) = _axes(nrows=2, figsize=(8, 4.4), sharex=True, height_ratios=(2, 1))
     above.plot(total[FEWEST - 1 :], 100 * _running_mean(success), color=ORANGE)
-    above.set(ylabel="success [%]", ylim=(0, 105), title=f"while the robot learns: means of the last {WINDOW} episodes")
+    above.set(ylabel="success [%]", ylim=(0, 105))
+    above.set_title(f"while the robot learns: means of the last {WINDOW} episodes")
     below.plot(total[FEWEST - 1 :], _running_mean(size), color=GREEN)
     below.set(xlabel="environment steps", ylabel="residual [°]", ylim=(0, None), xlim=(0, total[-1]))
     for axes in (above, below):
         axes.axvspan(0, first_update, color=GREY, alpha=0.2, linewidth=0)
         axes.axvline(first_actor, color=GREY, linestyle=":")
     above.text(first_update / 2, 102, "warm-up", rotation=90, fontsize=9, ha="center", va="top")
-    above.text(first_actor + 0.01 * total[-1], 3, "from here on the actor learns, too", fontsize=9, va="bottom")
+    after = first_actor + 0.01 * total[-1]
+    above.text(after, 3, "from here on the actor learns, too", fontsize=9, va="bottom")
     _save(figure, path)
 
 
@@ -139,13 +145,15 @@ def _scheme(width: float, height: float, size: tuple[float, float]):
 def _box(axes, x: float, y: float, width: float, text: str, colour: str = GREY, height: float = 1.1) -> None:
     from matplotlib.patches import FancyBboxPatch
 
-    shape = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0.05", facecolor=f"{colour}22", edgecolor=colour)
-    axes.add_patch(shape)
+    style = {"boxstyle": "round,pad=0.05", "facecolor": f"{colour}22", "edgecolor": colour}
+    axes.add_patch(FancyBboxPatch((x, y), width, height, **style))
     axes.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=9)
 
 
-def _arrow(axes, start, end, text: str = "", at: tuple[float, float] = (0, 0.12), colour: str = "#333333", bend: float = 0) -> None:
-    style = {"arrowstyle": "-|>", "color": colour, "connectionstyle": f"arc3,rad={bend}", "shrinkA": 2, "shrinkB": 2}
+def _arrow(axes, start, end, text="", at=(0.0, 0.12), colour: str = "#333333", bend: float = 0.0) -> None:
+    """at: offset of the text from the middle."""
+    style = {"arrowstyle": "-|>", "color": colour, "shrinkA": 2, "shrinkB": 2}
+    style["connectionstyle"] = f"arc3,rad={bend}"
     axes.annotate("", xy=end, xytext=start, arrowprops=style)
     middle = ((start[0] + end[0]) / 2 + at[0], (start[1] + end[1]) / 2 + at[1])
     axes.text(*middle, text, ha="center", va="bottom", fontsize=8, color=colour)
@@ -168,7 +176,8 @@ def draw_graph(path: Path) -> None:
     _arrow(axes, (5.35, 4.95), (6.35, 4.95), "chunk")
     _arrow(axes, (8.55, 4.95), (9.45, 4.95), "action")
     _arrow(axes, (11.15, 4.95), (11.65, 4.95))
-    _arrow(axes, (1.2, 5.55), (7.4, 5.55), "the same observation, at every control step", bend=-0.12, at=(0, 0.4))
+    seen = "the same observation, at every control step"
+    _arrow(axes, (1.2, 5.55), (7.4, 5.55), seen, bend=-0.12, at=(0, 0.4))
     _arrow(axes, (10.2, 4.35), (10.2, 1.35), "what was\nexecuted", at=(-0.55, 0.55))
     _arrow(axes, (11.6, 2.25), (11.4, 1.35), "reward\n1 or 0", at=(0.6, -0.35))
     _arrow(axes, (8.4, 2.25), (9.6, 1.35))
@@ -195,7 +204,8 @@ def draw_life_cycle(path: Path) -> None:
         _arrow(axes, (7.95, 2.45), (9.05, y + 0.5))
     _arrow(axes, (2.15, 2.45), (2.85, 2.45))
     _arrow(axes, (5.15, 2.45), (5.85, 2.45))
-    _arrow(axes, (9.05, 0.3), (1.1, 1.85), "the bag is closed and synced;\nthe next episode waits for late updates", bend=-0.18, at=(1.35, -0.55))
+    after = "the bag is closed and synced;\nthe next episode waits for late updates"
+    _arrow(axes, (9.05, 0.3), (1.1, 1.85), after, bend=-0.18, at=(1.35, -0.55))
     _save(figure, path)
 
 

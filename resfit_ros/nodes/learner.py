@@ -120,13 +120,19 @@ class Learner(ResfitNode[LearnerParameters]):
         self._worker.start()
 
     def _subscribe(self) -> None:
-        for kind, topic, convert, qos in (
-            (Observation, "observation", observation_from_msg, STEPS),
-            (Action, "action", action_from_msg, STEPS),
-            (ExecutedAction, "executed_action", executed_from_msg, STEPS),
-            (Episode, "episode", episode_from_msg, EPISODES),
+        for kind, topic, convert in (
+            (Observation, "observation", observation_from_msg),
+            (Action, "action", action_from_msg),
+            (ExecutedAction, "executed_action", executed_from_msg),
         ):
-            self.hear(kind, topic, lambda m, c=convert: self._on_step(c(m)), qos)
+            self.hear(kind, topic, lambda m, c=convert: self._on_step(c(m)), STEPS)
+        if self._trainer.pretraining:  # bags that are played are signed by whoever recorded them
+            self.hear(Episode, "episode", self._on_episode, EPISODES)
+        else:
+            self.hear_episodes(self._on_episode)
+
+    def _on_episode(self, message: Episode) -> None:
+        self._on_step(episode_from_msg(message))
 
     def _resume(self) -> None:
         """After a crash, a stop or pretraining: newest valid checkpoint, replay rebuilt from bags."""
