@@ -23,7 +23,8 @@ from resfit_ros.core.learning_config import MLP
 from resfit_ros.core.types import EpisodeEnded, LearnerPhase, Outcome
 from resfit_ros.data.bag_directory import bag_ids, count_successes, next_episode_id
 from resfit_ros.data.demonstrations import successful_segments
-from resfit_ros.learning.blind_record import BlindRecord, files, is_unfinished
+from resfit_ros.data.expected import configured_about
+from resfit_ros.learning.blind_record import BlindRecord, files, is_unfinished, lock
 from resfit_ros.ros.monitor import GraphMonitor
 from resfit_ros.runner.cloning import clone_policy, policy_inputs
 from resfit_ros.supervise import Supervisor
@@ -110,11 +111,16 @@ def record(
 
 
 def train_base(
-    config: RunConfig, bag_dir: Path, out: Path, seed: int, on_progress: Progress
+    config: RunConfig,
+    bag_dir: Path,
+    out: Path,
+    seed: int,
+    on_progress: Progress,
+    on_note: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Behaviour-clones a chunk policy from the successful bags into the new directory `out`.
 
-    Raises DataError naming the bags when they do not fit the configuration.
+    on_note: takes what is wrong with a bag that is left out; without it that is raised. Raises DataError naming the bags when they do not fit the configuration.
     """
     bc = dataclasses.replace(config.behaviour_cloning, seed=seed)
     if out.exists():
@@ -122,7 +128,9 @@ def train_base(
     policy_inputs(config, bc)  # what is wrong with the configuration is said before the bags are read
     if bc.kind == MLP:
         torch.set_num_threads(1)  # a small network: threads would only wait for each other
-    segments = successful_segments(bag_dir, len(config.joint_names), config.state_dim)
+    segments = successful_segments(
+        bag_dir, len(config.joint_names), config.state_dim, configured_about(config), on_note
+    )
 
     def on_update(update: int, loss: float, validation: float) -> None:
         words = "" if math.isnan(validation) else f", validation {validation:.4f}"
@@ -212,7 +220,6 @@ def evaluate(
         return "evaluator" in finished
 
     phase = result_path.stem
-    result_path.parent.mkdir(parents=True, exist_ok=True)
     run_graph(specs, run_dir, phase, is_done, on_episode)
     return json.loads(result_path.read_text())
 
@@ -220,10 +227,12 @@ def evaluate(
 def _evaluated_so_far(result_path: Path, bag_dir: Path | None, resume: bool) -> tuple[int, int, int]:
     """(id of the next episode, episodes done, of these successful); what is there is removed unless it goes on."""
     first = next_episode_id(bag_dir) if bag_dir is not None else 1
-    if not (resume and is_unfinished(result_path)):
-        for path in (result_path, *files(result_path)):
-            path.unlink(missing_ok=True)
-        return first, 0, 0
-    record = BlindRecord.resume(result_path)
+    result_path.parent.mkdir(parents=True, exist_ok=True)
+    with lock(result_path):  # the evaluator takes it again; what a running one writes is not touched
+        if not (resume and is_unfinished(result_path)):
+            for path in (result_path, *files(result_path)):
+                path.unlink(missing_ok=True)
+            return first, 0, 0
+        record = BlindRecord.resume(result_path)
     won = sum(r.outcome is Outcome.SUCCESS for r in record.results)
     return max(first, record.last_episode_id + 1), record.next_position, won

@@ -9,13 +9,13 @@ from typing import Any
 from resfit_ros.bringup import RunConfig
 from resfit_ros.cli.console import console
 from resfit_ros.cli.conversion_options import BAGS, RAW, ConversionOptions
-from resfit_ros.cli.data_config import expected_about
 from resfit_ros.cli.data_notes import Notes, print_json, progress
 from resfit_ros.cli.data_tables import count
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.bag_table import bag_directories
 from resfit_ros.data.episode_data import EpisodeData, write_episode
+from resfit_ros.data.expected import configured_about
 from resfit_ros.data.formats import FORMATS
 from resfit_ros.data.formats.whole_output import sound_episodes, whole
 
@@ -107,7 +107,7 @@ def _require_robot(source: Path, data: EpisodeData, about: BagAbout, config: Run
     """Raises MismatchError on an episode of another robot than the configuration's."""
     if config is None:
         return
-    difference = about.difference(expected_about(config))
+    difference = about.difference(configured_about(config))
     if not difference and data.states.shape[1] != config.state_dim:
         difference = f"states have {data.states.shape[1]} numbers, expected {config.state_dim}"
     if difference:

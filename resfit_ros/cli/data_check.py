@@ -67,10 +67,10 @@ def _bags(source: Path) -> list[Path]:
 def _expected(config_name: str | None, bags: Sequence[Path]) -> BagAbout | None:
     if config_name is not None:
         from resfit_ros.bringup import load_config
-        from resfit_ros.cli.data_config import expected_about
+        from resfit_ros.data.expected import configured_about
         from resfit_ros.paths import find_config
 
-        return expected_about(load_config(find_config(config_name)))
+        return configured_about(load_config(find_config(config_name)))
     said = [row.about for row in map(bag_row, bags) if row.about.joint_names]
     if not said:
         return None

@@ -11,23 +11,10 @@ from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.types import Float64
-from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.episode_view import Known
 from resfit_ros.paths import find_config
 
 RUN_CONFIG, NORMALISER = "config/run.yaml", "normaliser.json"
-
-
-def expected_about(config: RunConfig) -> BagAbout:
-    """What bags of the configured robot say of themselves."""
-    sensed = node_parameters(config, "aggregator")
-    return BagAbout(
-        joint_names=config.joint_names,
-        state=sensed.state,
-        camera_names=sensed.camera_names,
-        image_size=(sensed.image_width, sensed.image_height) if sensed.camera_names else (),
-        control_hz=sensed.control_hz,
-    )
 
 
 def load_if_given(name: str | None) -> RunConfig | None:

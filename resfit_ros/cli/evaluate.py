@@ -105,12 +105,13 @@ def evaluate(
 
 def _finish(result_path: Path) -> dict[str, Any]:
     """The result of an interrupted evaluation, or the one that is there."""
-    from resfit_ros.learning.blind_record import BlindRecord, is_unfinished
+    from resfit_ros.learning.blind_record import BlindRecord, is_unfinished, lock
     from resfit_ros.learning.evaluation_result import BY_HAND, why_over, write_result
 
     if is_unfinished(result_path):
-        record = BlindRecord.resume(result_path)
-        return write_result(record, result_path, why_over(record) or BY_HAND)
+        with lock(result_path):
+            record = BlindRecord.resume(result_path)
+            return write_result(record, result_path, why_over(record) or BY_HAND)
     if not result_path.is_file():
         raise ConfigError(f"{result_path.parent}: no evaluation was begun there; leave --finish out")
     return json.loads(result_path.read_text())
@@ -133,12 +134,13 @@ class _Request:
 
 def _run(request: _Request, quiet: bool) -> dict[str, Any]:
     """Runs the graph; says how to go on where it is interrupted."""
-    from resfit_ros.learning.blind_record import is_unfinished
+    from resfit_ros.learning.blind_record import is_unfinished, lock
 
     reference, actors, setup = _look(request)  # what does not fit is said before anything is written
     result_path = request.result_path
     out = result_path.parent
     out.mkdir(parents=True, exist_ok=True)
+    lock(result_path).close()  # no advice on how to go on with one that is running
     if is_unfinished(result_path) and not quiet:
         console.print(f"going on with the evaluation in {out}", markup=False)
     try:

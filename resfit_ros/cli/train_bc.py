@@ -45,7 +45,7 @@ def train_bc(
         if evaluate:
             loaded = _check_evaluation(loaded)
         with progress_bar("train-bc") as on_progress:
-            result = phases.train_base(loaded, bags, out, seed, on_progress)
+            result = phases.train_base(loaded, bags, out, seed, on_progress, console.print)
         _print_training(loaded.behaviour_cloning.kind, out, result)
         if evaluate:
             _evaluate(loaded, out, evaluate, seed)

@@ -1,7 +1,9 @@
 """What a browser may say, as JSON text messages; everything else is refused and counted.
 
 {"type": "hello", "token": TEXT}                  first, within a few seconds
-{"type": "press", "id": NUMBER, "control": TEXT}  a button; answered by {"type": "answer", "id": ...}
+{"type": "press", "id": NUMBER, "control": TEXT, "seen": SECONDS or null}
+                                                  a button; answered by {"type": "answer", "id": ...}
+                                                  seen: now_s of the newest state the page has shown
 {"type": "watch", "camera": TEXT or null}         which camera to send; null: none
 {"type": "shown", "frame": NUMBER}                the frame is on the screen: send the next one
 """
@@ -17,6 +19,8 @@ from resfit_ros.operating.controls import Control
 LARGEST_MESSAGE = 2048  # bytes or characters from a browser
 LARGEST_NUMBER = 2**53
 LONGEST_NAME = 200
+OLDEST_STATE_S = 1.5
+STOPS = (Control.ESTOP, Control.HOLD)  # better late than never
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,25 @@ class Hello:
 
 @dataclass(frozen=True)
 class Press:
-    """A button was pressed; number: of the press, by which the browser knows its answer."""
+    """A button was pressed; number: of the press, by which the browser knows its answer.
+
+    seen_s: when the newest state that the page had shown was made, on the console's clock; None: not said.
+    """
 
     number: int
     control: Control
+    seen_s: float | None = None
+
+    def too_late(self, now_s: float) -> str:
+        """Why it does not count any more, in words; empty: it does. now_s: of the console's own clock."""
+        if self.control in STOPS:
+            return ""
+        if self.seen_s is None or self.seen_s > now_s:
+            return "not done: the page does not say which state it shows; load it again"
+        age_s = now_s - self.seen_s
+        if age_s <= OLDEST_STATE_S:
+            return ""
+        return f"not done: it came from a page whose state was {age_s:.1f} s old (slow network); press again"
 
 
 @dataclass(frozen=True)
@@ -65,7 +84,7 @@ def read_message(text: str) -> Message:
         case "hello":
             return Hello(_text(values, "token", ""))
         case "press":
-            return Press(_number(values, "id"), _control(values))
+            return Press(_number(values, "id"), _control(values), _seconds(values, "seen"))
         case "watch":
             return Watch(None if values.get("camera") is None else _text(values, "camera"))
         case "shown":
@@ -78,6 +97,15 @@ def _number(values: Mapping[str, Any], key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < LARGEST_NUMBER:
         raise DataError(f"'{key}' is a whole number, 0 or more")
     return value
+
+
+def _seconds(values: Mapping[str, Any], key: str) -> float | None:
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LARGEST_NUMBER:
+        raise DataError(f"'{key}' is a time in seconds, 0 or more")
+    return float(value)
 
 
 def _text(values: Mapping[str, Any], key: str, default: str | None = None) -> str:
@@ -95,9 +123,10 @@ def _control(values: Mapping[str, Any]) -> Control:
         raise DataError(f"no control '{name}'; {nearest(name, (c.value for c in Control))}") from None
 
 
-def answer(press: Press, taken: bool) -> str:
-    """The press arrived; what the service says to it comes with the next states."""
-    return as_text({"type": "answer", "id": press.number, "control": press.control.value, "taken": taken})
+def answer(press: Press, taken: bool, why: str = "") -> str:
+    """The press arrived; what the service says comes with the next states. why: it was not passed on."""
+    control = press.control.value
+    return as_text({"type": "answer", "id": press.number, "control": control, "taken": taken, "why": why})
 
 
 def as_text(message: Mapping[str, Any]) -> str:

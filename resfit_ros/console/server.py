@@ -1,6 +1,7 @@
 """One page, and one websocket per browser, over aiohttp."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 
@@ -199,7 +200,9 @@ class ConsoleServer:
     def _do(self, message: protocol.Message, client: Client) -> None:
         match message:
             case protocol.Press():
-                client.outbox.answer(protocol.answer(message, self._graph.press(message.control)))
+                why = message.too_late(time.monotonic())
+                taken = not why and self._graph.press(message.control)
+                client.outbox.answer(protocol.answer(message, taken, why))
                 self._stream.soon()
             case protocol.Watch(camera):
                 client.camera = camera

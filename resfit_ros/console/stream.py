@@ -1,6 +1,7 @@
 """What goes to the browsers by itself: the operator's view, and camera frames."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ SERIES = {
 STATE_PERIOD_S = 0.2
 FRAME_PERIOD_S = 0.1
 AFTER_PRESS_S = 0.05  # an answer is not left to wait for the next state
+log = logging.getLogger(__name__)
 
 
 class Stream:
@@ -102,8 +104,14 @@ def figures_of(snapshot: Mapping[str, Any]) -> dict[str, float | None]:
 
 async def _every(period_s: float, job: Callable[[], Awaitable[None]]) -> None:
     """Never faster; a job that is late is not made up for."""
-    loop = asyncio.get_running_loop()
+    loop, failed = asyncio.get_running_loop(), ""
     while True:
         began_s = loop.time()
-        await job()
+        try:
+            await job()
+        # Whatever it is: pages that freeze without a word are worse than one state or frame left out.
+        except Exception as error:
+            if repr(error) != failed:
+                log.exception("left out, and tried again")
+            failed = repr(error)
         await asyncio.sleep(max(0.0, began_s + period_s - loop.time()))

@@ -2,11 +2,13 @@
 
 import enum
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
 
 STAMPS_KEPT = 64
+EVALUATOR = "evaluator"  # the node that decides when episodes start, where it is part of the graph
 
 
 class EpisodeState(enum.Enum):
@@ -22,6 +24,11 @@ class Refusal:
     """A request that cannot be carried out now, and why."""
 
     reason: str
+
+
+def starts_after_reset(auto_start: bool, wait_for_nodes: Collection[str]) -> bool:
+    """Whether a reset starts the next episode; an evaluator does that itself, with the scene it needs."""
+    return auto_start or EVALUATOR not in wait_for_nodes
 
 
 class EpisodeMachine:
@@ -81,10 +88,17 @@ class EpisodeMachine:
             return self._end(Outcome.TIMEOUT, step, "step limit")
         return None
 
-    def on_label(self, outcome: Outcome, stamp_ns: int, by: str) -> EpisodeEnded | Refusal | None:
-        """Ends the running episode, or keeps the label until its observation has arrived."""
+    def on_label(
+        self, outcome: Outcome, stamp_ns: int, by: str, episode_id: int = 0
+    ) -> EpisodeEnded | Refusal | None:
+        """Ends the running episode, or keeps the label until its observation has arrived.
+
+        episode_id: the episode it is meant for; 0: whichever is running.
+        """
         if self.state is not EpisodeState.RUNNING:
             return Refusal("no episode is running; a label has nothing to apply to")
+        if episode_id not in (0, self.episode_id):
+            return Refusal(f"the label is meant for episode {episode_id}; episode {self.episode_id} is running")
         if outcome not in (Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORTED):
             return Refusal(f"outcome {int(outcome)} cannot be given by a label")
         if self._label is not None:
@@ -103,8 +117,8 @@ class EpisodeMachine:
     def _end_labelled(self) -> EpisodeEnded:
         outcome, stamp_ns, by = self._label
         step = next(k for k, stamp in self._stamps.items() if stamp >= stamp_ns)
-        # A label before the first action has no step to reward.
-        if step == 0 and outcome is Outcome.SUCCESS:
+        # Nothing was done in it: there is no step to reward, and nothing that failed.
+        if step == 0:
             outcome = Outcome.ABORTED
         return self._end(outcome, step, by)
 

@@ -2,10 +2,13 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+QUIET_S = 10.0  # a recorder at work writes more often
 
 
 def hold(file: Path) -> BinaryIO:
@@ -18,19 +21,25 @@ def hold(file: Path) -> BinaryIO:
 
 @contextmanager
 def held_if_free(file: Path) -> Iterator[bool]:
-    """Holds the file inside, and says so; False: somebody else does, or it cannot be written."""
-    held = None
+    """Holds the file inside, and says so; False: somebody else does.
+
+    Where the file system has no locks, a file counts as free once nothing was written to it for a while; one that
+    may only be read is free: nobody writes it.
+    """
     try:
         held = file.open("r+b")
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        free = True
     except OSError:
-        free = False
-    try:
+        yield True
+        return
+    with held:
+        free = True
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            free = False
+        except OSError:
+            free = time.time() - file.stat().st_mtime > QUIET_S
         yield free
-    finally:
-        if held is not None:
-            held.close()
 
 
 @contextmanager

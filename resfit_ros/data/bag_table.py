@@ -176,7 +176,7 @@ def sizes_of(path: Path) -> Sizes:
             states, images = len(message.state), tuple((i.shape[1], i.shape[0]) for i in message.images)
         if joints is not None and states is not None:
             return Sizes(joints, states, images)
-    raise DataError(f"{path}: has no observation with an action; nothing of it can be used: remove it")
+    raise DataError(f"{path}: has no observation with an action; nothing of it can be used; leave it out")
 
 
 @dataclass(frozen=True)

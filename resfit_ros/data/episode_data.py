@@ -25,6 +25,7 @@ from resfit_ros.data.interfaces import type_name, typestore
 from resfit_ros.data.mcap_scan import DamagedBag
 from resfit_ros.data.read_bags import read_messages
 from resfit_ros.data.recorded_end import recorded_end
+from resfit_ros.data.recorded_steps import RecordedSteps
 
 EVENT_STARTED, EVENT_ENDED = 0, 1
 
@@ -36,7 +37,8 @@ class EpisodeData:
     states (K+1, S), bases (K+1, A), phases (K+1,) and actions (K, A), as executed, float32; stamps_ns
     (K+1,) int64, sampling instants; images: one uint8 (K+1, H, W, 3) per camera. interventions and
     tainted: bool (K,), steps a human drove and steps a fault touched. missing: bool (K,), steps of which
-    a message was lost; their rows repeat what came before. Raises ShapeError on arrays that do not fit.
+    a message was lost; their rows repeat those before, at the beginning those after. Raises ShapeError on
+    arrays that do not fit.
     """
 
     states: Float32
@@ -115,19 +117,24 @@ def _messages(episode_id: int, data: EpisodeData) -> Iterable[tuple[str, int, An
 
 
 def _make(kind: str, stamp_ns: int, **fields: Any) -> Any:
+    return typestore().types[type_name(kind)](header=_header(stamp_ns), **fields)
+
+
+def _header(stamp_ns: int) -> Any:
     types = typestore().types
     stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="")
-    return types[type_name(kind)](header=header, **fields)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id="")
+
+
+def _vector(row: np.ndarray) -> Float32:
+    """As messages need it: the rows of arrays whose columns were reordered are not contiguous."""
+    return np.ascontiguousarray(row, np.float32)
 
 
 def _observation(stamp_ns: int, of_step: Mapping[str, int], data: EpisodeData, k: int) -> Any:
-    types = typestore().types
-    stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-    header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="")
     images = [
-        types["sensor_msgs/msg/Image"](
-            header=header,
+        typestore().types["sensor_msgs/msg/Image"](
+            header=_header(stamp_ns),
             height=camera.shape[1],
             width=camera.shape[2],
             encoding="rgb8",
@@ -137,16 +144,16 @@ def _observation(stamp_ns: int, of_step: Mapping[str, int], data: EpisodeData, k
         )
         for camera in data.images
     ]
-    state, ages = np.asarray(data.states[k], np.float32), np.zeros(0, np.float32)
+    state, ages = _vector(data.states[k]), np.zeros(0, np.float32)
     return _make(
         "Observation", stamp_ns, **of_step, state=state, images=images, source_ages_s=ages, source_id="import"
     )
 
 
 def _action(stamp_ns: int, of_step: Mapping[str, int], data: EpisodeData, k: int) -> Any:
-    base = np.asarray(data.bases[k], np.float32)
+    base = _vector(data.bases[k])
     # No action follows the last observation: only its base is used, to bootstrap.
-    command = np.asarray(data.actions[k], np.float32) if k < len(data) else base
+    command = _vector(data.actions[k]) if k < len(data) else base
     human = k < len(data) and bool(data.interventions[k])
     return _make(
         "Action",
@@ -169,7 +176,7 @@ def _executed(stamp_ns: int, of_step: Mapping[str, int], data: EpisodeData, k: i
         "ExecutedAction",
         stamp_ns,
         **of_step,
-        action=np.asarray(data.actions[k], np.float32),
+        action=_vector(data.actions[k]),
         safety_state=1,
         reasons=int(reasons),
         tainted=bool(data.tainted[k]),
@@ -196,28 +203,35 @@ def read_episode(path: Path, on_damage: Callable[[str], None] | None = None) -> 
     """One of our bags as arrays, aborted episodes too.
 
     on_damage: takes what is wrong with a damaged bag, whose steps before the damage are given; without it
-    DamagedBag is raised. Raises DataError when not one whole step is left.
+    DamagedBag is raised. Raises DataError when not one whole step is left, or it holds several episodes.
     """
-    observations: dict[int, Observation] = {}
-    actions: dict[int, Action] = {}
-    executed: dict[int, Executed] = {}
-    end: EpisodeEnded | None = None
-    kinds = {Observation: observations, Action: actions, Executed: executed}
+    episodes: dict[int, RecordedSteps] = {}
     try:
         for message in read_messages(path):
-            if isinstance(message, EpisodeEnded):
-                end = message
-            else:
-                kinds[type(message)].setdefault(message.step, message)
+            episodes.setdefault(message.episode_id, RecordedSteps()).add(message)
     except DamagedBag as error:
         if on_damage is None:
             raise
         on_damage(str(error))
+    if len(episodes) > 1:
+        raise several_episodes(path, episodes)
+    (heard,) = episodes.values() or (RecordedSteps(),)
+    observations = heard.observed()
+    end = heard.end
     if end is None and observations:
         end = recorded_end(path, observations[max(observations)])
-    if end is None or 0 not in observations or 0 not in actions or 0 not in executed:
-        raise DataError(f"{path}: holds no whole first step; nothing of it can be used: remove it")
-    return _gathered(observations, actions, executed, end)
+    data = _gathered(observations, heard.actions, heard.executed, end) if end else None
+    if data is None:
+        raise DataError(f"{path}: no step of it is whole, so there is nothing to use; leave it out")
+    return data
+
+
+def several_episodes(path: Path, ids: Iterable[int]) -> DataError:
+    """The error that a bag is not of one episode, with their numbers."""
+    return DataError(
+        f"{path}: holds the episodes {', '.join(map(str, sorted(ids)))}, expected one; leave it out, or "
+        "record each into a bag of its own ('resfit data check' tells what is in it)"
+    )
 
 
 def _gathered(
@@ -225,13 +239,17 @@ def _gathered(
     actions: Mapping[int, Action],
     executed: Mapping[int, Executed],
     end: EpisodeEnded,
-) -> EpisodeData:
-    steps = min(end.steps, max(executed) + 1)
+) -> EpisodeData | None:
+    """None where no step is whole."""
+    steps = min(end.steps, max(executed, default=-1) + 1)
     there = [k in observations and k in actions and k in executed for k in range(steps)]
     # A step needs the observation that follows it.
     missing = np.array([not (there[k] and k + 1 in observations) for k in range(steps)], bool)
-    seen, acted = _filled(observations, steps + 1), _filled(actions, steps + 1)
-    done = _filled(executed, steps)
+    if missing.all():
+        return None
+    first = there.index(True)
+    seen, acted = _filled(observations, first, steps + 1), _filled(actions, first, steps + 1)
+    done = _filled(executed, first, steps)
     cameras = range(len(seen[0].images))
     return EpisodeData(
         states=np.stack([o.state for o in seen]).astype(np.float32),
@@ -253,9 +271,9 @@ def _human_drove(executed: Executed, action: Action) -> bool:
     return bool(executed.reasons & Reason.INTERVENTION) or action.mode is Mode.INTERVENTION
 
 
-def _filled(messages: Mapping[int, Any], count: int) -> list[Any]:
-    """Messages 0 to `count` - 1; where one is missing the one before it."""
-    filled = [messages[0]]
-    for k in range(1, count):
+def _filled(messages: Mapping[int, Any], first: int, count: int) -> list[Any]:
+    """Messages 0 to `count` - 1; where one is missing the one before it, before `first` that one."""
+    filled = [messages[first]] * (first + 1)
+    for k in range(first + 1, count):
         filled.append(messages.get(k, filled[-1]))
     return filled

@@ -11,8 +11,8 @@ from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.data.bag_about import PREFIX, BagAbout, custom_data, read_about
 from resfit_ros.data.bag_table import Sizes, bag_directories, sizes_of
 from resfit_ros.data.checked_writer import BAG_VERSION, CheckedWriter
-from resfit_ros.data.episode_bag import bag_name
-from resfit_ros.data.episode_data import read_episode, write_episode
+from resfit_ros.data.episode_bag import bag_name, peek_episode_id
+from resfit_ros.data.episode_data import read_episode, several_episodes, write_episode
 from resfit_ros.data.formats.whole_output import whole
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name
 from resfit_ros.data.mcap_scan import DamagedBag, Scan, is_plain
@@ -85,11 +85,14 @@ def _take_over(bag: Path, out: Path, episode_id: int, on_note: Callable[[str], N
     target = out / bag_name(episode_id)
     try:
         _require_whole(bag)
-        _rewrite(bag, target, episode_id, about)
+        ids = _rewrite(bag, target, episode_id, about)
     except DAMAGE + (DamagedBag,):
         shutil.rmtree(target, ignore_errors=True)
         return _take_good_part(bag, out, episode_id, on_note)
-    return True
+    if len(ids) > 1:  # under one id they could not be told apart
+        shutil.rmtree(target, ignore_errors=True)
+        on_note(f"{several_episodes(bag, ids)}; left out")
+    return len(ids) <= 1
 
 
 def _require_whole(bag: Path) -> None:
@@ -100,10 +103,14 @@ def _require_whole(bag: Path) -> None:
                 pass
 
 
-def _rewrite(bag: Path, target: Path, episode_id: int, about: Mapping[str, str]) -> None:
-    """All messages of a bag, of whatever types they were recorded with, under another episode id."""
+def _rewrite(bag: Path, target: Path, episode_id: int, about: Mapping[str, str]) -> set[int]:
+    """All messages of a bag, of whatever types they were recorded with, under another episode id.
+
+    Returns the ids that they had.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     writer = CheckedWriter(target, version=BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
+    ids: set[int] = set()
     with Reader(bag) as reader, writer:
         connections = {
             c.id: writer.add_connection(
@@ -116,12 +123,13 @@ def _rewrite(bag: Path, target: Path, episode_id: int, about: Mapping[str, str])
             for c in reader.connections
         }
         for connection, stamp_ns, raw in reader.messages():
-            of_episode = connection.msgtype in OURS
-            writer.write(
-                connections[connection.id], stamp_ns, with_episode_id(raw, episode_id) if of_episode else raw
-            )
+            if connection.msgtype in OURS:
+                ids.add(peek_episode_id(raw))
+                raw = with_episode_id(raw, episode_id)
+            writer.write(connections[connection.id], stamp_ns, raw)
         for key, value in about.items():
             writer.set_custom_data(key, value)
+    return ids
 
 
 def with_episode_id(serialised: bytes, episode_id: int) -> bytes:

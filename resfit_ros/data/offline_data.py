@@ -12,9 +12,9 @@ from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import FINETUNE_BAGS
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.core.types import Outcome
-from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.bag_directory import bag_ids
 from resfit_ros.data.base_of_run import BaseOfRun, prepare
+from resfit_ros.data.expected import learner_about
 from resfit_ros.data.read_bags import bag_paths, read_episodes
 from resfit_ros.policies.identity import controller_record, keep_record, policy_record
 from resfit_ros.policies.labelling import label_base_actions
@@ -66,15 +66,6 @@ class BaseLabeller:
         self.close()
 
 
-def expected_about(p: LearnerParameters) -> BagAbout:
-    """What bags have to say of themselves to be of this robot."""
-    seen = p.camera_names if p.use_images else ()
-    size = (p.image_width, p.image_height) if seen else ()
-    return BagAbout(
-        joint_names=p.joint_names, state=p.state, camera_names=seen, image_size=size, control_hz=p.control_hz
-    )
-
-
 def read_recorded(
     directories: Sequence[Path], p: LearnerParameters, on_note: OnNote
 ) -> Iterator[AssembledEpisode]:
@@ -87,7 +78,7 @@ def read_recorded(
         for path in bag_paths(directory):
             try:
                 sizes = len(p.joint_names), p.layout.size
-                episodes = list(read_episodes([path], *sizes, on_note, expected_about(p)))
+                episodes = list(read_episodes([path], *sizes, on_note, learner_about(p)))
             except DataError as error:
                 on_note(str(error))
                 continue
@@ -121,7 +112,7 @@ def prepare_recorded(
         if not episodes:
             places = ", ".join(map(str, directories))
             raise DataError(f"{places}: no usable episode; record some, or see above what is wrong with each")
-        base = prepare(p) if p.demo_dir else _base_of(p, labeller.policy, episodes)
+        base = prepare(p, on_note) if p.demo_dir else _base_of(p, labeller.policy, episodes)
         for i, episode in enumerate(episodes):
             episodes[i] = labeller(episode)
             on_episode(i + 1, len(episodes))
@@ -145,7 +136,7 @@ def _base_of(
 def kept_episodes(
     bags: Sequence[str], p: LearnerParameters, on_note: OnNote
 ) -> Iterator[AssembledEpisode]:
-    """The episodes of the folders a critic was pretrained on, as they were then; none where none are kept.
+    """The episodes of the bags a critic was pretrained on; none where none are kept.
 
     Raises DataError when their bags are gone.
     """

@@ -12,6 +12,7 @@ from resfit_ros.core.parameters import AggregatorParameters
 from resfit_ros.core.types import Outcome
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.episode_data import EpisodeData
+from resfit_ros.data.expected import robot_about
 from resfit_ros.data.raw_labels import LabelRow, read_labels, rows_of
 from resfit_ros.data.raw_options import RawOptions
 from resfit_ros.data.raw_reader import RawBag, raw_bags
@@ -60,7 +61,7 @@ def raw_episodes(
         try:
             for data in reading.episodes():
                 made += 1
-                yield data, _about(path, p)
+                yield data, robot_about(p, source=f"raw bag {path.name}")
         except DataError as error:
             failure = failure or error
             reading.report.notes.append(str(error))
@@ -70,17 +71,6 @@ def raw_episodes(
             on_report(reading.report)
     if not made:
         raise failure or DataError(f"{source}: not one episode could be made of it")
-
-
-def _about(bag: Path, p: AggregatorParameters) -> BagAbout:
-    return BagAbout(
-        joint_names=p.joint_names,
-        state=p.state,
-        camera_names=p.camera_names,
-        image_size=(p.image_width, p.image_height) if p.camera_names else (),
-        control_hz=p.control_hz,
-        source=f"raw bag {bag.name}",
-    )
 
 
 class _Reading:

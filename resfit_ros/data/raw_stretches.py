@@ -59,10 +59,10 @@ def episode_events(messages: Iterable[tuple[int, Any]]) -> list[Event]:
         kind = message.__msgtype__
         if kind == EPISODE:
             begins = message.event == EVENT_STARTED
-            outcome = Outcome.NONE if begins else Outcome(message.outcome)
+            outcome = Outcome.NONE if begins else _outcome(time_ns, message)
             events.append(Event(time_ns, begins, not begins, outcome))
         elif kind == LABEL:
-            events.append(Event(time_ns, True, True, Outcome(message.outcome)))
+            events.append(Event(time_ns, True, True, _outcome(time_ns, message)))
         elif kind == STRING:
             word = message.data.strip()
             ends = word.lower() in END_WORDS
@@ -75,12 +75,22 @@ def episode_events(messages: Iterable[tuple[int, Any]]) -> list[Event]:
     return events
 
 
+def _outcome(time_ns: int, message: Any) -> Outcome:
+    try:
+        return Outcome(message.outcome)
+    except ValueError:
+        raise DataError(
+            f"{message.__msgtype__} at {time_ns * 1e-9:.3f} s: outcome {message.outcome} is not one of "
+            f"{', '.join(str(int(o)) for o in Outcome)}; leave the topic out, or give --labels"
+        ) from None
+
+
 def success_events(messages: Iterable[tuple[int, Any]]) -> list[Event]:
     """Of a success topic's (instant, message) in order: each change to true, or each label."""
     events, before = [], False
     for time_ns, message in messages:
         if message.__msgtype__ == LABEL:
-            events.append(Event(time_ns, False, True, Outcome(message.outcome)))
+            events.append(Event(time_ns, False, True, _outcome(time_ns, message)))
             continue
         if message.data and not before:
             events.append(Event(time_ns, False, True, Outcome.SUCCESS))

@@ -1,5 +1,6 @@
 """What a killed recorder left under `.partial/`: an episode whose end was recorded becomes a whole bag."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
@@ -78,10 +79,11 @@ def policy_of_chunk(data: bytes, types: Any) -> str:
     return getattr(types.deserialize_cdr(data, CHUNK), "policy_sha256", "")
 
 
-def _remains(unfinished: Path) -> Iterable[_Remains]:
+def _remains(unfinished: Path, only: int | None = None) -> Iterable[_Remains]:
+    """only: of this episode; None: of all."""
     for path in sorted(unfinished.glob("episode_*")):
         name, files = BAG_NAME.fullmatch(path.name), list(path.glob("*.mcap"))
-        if name and len(files) == 1:
+        if name and len(files) == 1 and only in (None, int(name[1])):
             with held_if_free(files[0]) as free:
                 if free:
                     yield _look(int(name[1]), path, files[0])
@@ -162,8 +164,12 @@ def _about(remains: _Remains) -> dict[str, str]:
 
 def _is_in(file: Path, bag: Path) -> bool:
     """Whether a finished bag holds all that can be read of an unfinished one."""
-    finished = {message.data for whole in bag.glob("*.mcap") for message in RawMessages(whole)}
-    return all(message.data in finished for message in RawMessages(file))
+    finished = {_digest(message.data) for whole in bag.glob("*.mcap") for message in RawMessages(whole)}
+    return all(_digest(message.data) in finished for message in RawMessages(file))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 class Beginning(NamedTuple):
@@ -181,8 +187,8 @@ def go_on_from(bag: EpisodeBag, directory: Path, episode_id: int, stamp_ns: int)
     """
     same = [
         r
-        for r in _remains(directory / UNFINISHED)
-        if r.episode_id == episode_id and r.end is None and 0 <= stamp_ns - r.newest_ns <= LONGEST_GAP_NS
+        for r in _remains(directory / UNFINISHED, episode_id)
+        if r.end is None and 0 <= stamp_ns - r.newest_ns <= LONGEST_GAP_NS
     ]
     for remains in sorted(same, key=lambda r: -r.messages)[:1]:
         if bag.has_types(remains.definitions):

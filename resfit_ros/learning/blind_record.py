@@ -5,10 +5,12 @@ Beside evaluation.json, while the evaluation runs:
     .evaluation.sealed          the order, compressed, so that no glance at it tells anything; gone at the end
     evaluation.commitment       SHA-256 of the order with a random number, fixed before the first episode
     evaluation.episodes.jsonl   one line per episode, without its arm
+    .evaluation.lock            held by whoever writes here; the empty file stays
 """
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import json
 import os
@@ -16,7 +18,7 @@ import secrets
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.types import Outcome
@@ -54,6 +56,24 @@ def files(result_path: Path) -> tuple[Path, Path, Path]:
 def is_unfinished(result_path: Path) -> bool:
     """Whether an evaluation was begun there and has not written its result."""
     return files(result_path)[0].is_file() and not result_path.exists()
+
+
+def lock(result_path: Path) -> IO[bytes]:
+    """Nobody else runs or ends an evaluation there until the file is closed, or the process has ended.
+
+    Raises ConfigError where somebody does.
+    """
+    file = result_path.with_name(f".{result_path.stem}.lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if not isinstance(error, BlockingIOError):
+            words = f"cannot be locked ({error}); choose a local disk"
+        else:
+            words = "an evaluation is running there; wait for it, stop it, or choose a new directory"
+        raise ConfigError(f"{result_path.parent}: {words}") from None
+    return file
 
 
 class BlindRecord:
@@ -115,9 +135,12 @@ class BlindRecord:
         for number, line in enumerate(whole, 1):
             try:
                 values = json.loads(line)
+                position, following = values["position"], self.next_position
+                if position != following:
+                    raise ValueError(f"episode {following} of the order is next, not {position!r}")
                 outcome = Outcome[values["outcome"].upper()]
                 fields = {name: values[name] for name in FIELDS}
-                self.results.append(Result(trial=self.trials[values["position"]], outcome=outcome, **fields))
+                self.results.append(Result(trial=self.trials[position], outcome=outcome, **fields))
             except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
                 raise DataError(
                     f"{journal}, line {number}: cannot be read ({error}); start a new evaluation"

@@ -58,7 +58,9 @@ def conservative_loss(
     outputs = agent.critic(features.repeat_interleave(count, dim=0), actions.flatten(0, 1))
     q = agent.values.value(outputs).unflatten(-1, (rows, count))
     if observed_return is not None:
-        q = torch.maximum(q, observed_return[:, None].to(q.dtype))
+        # Equation 5.1 of Cal-QL bounds the policy's actions; the uniform ones come first.
+        uniform, near = q.tensor_split(2, dim=-1)
+        q = torch.cat((uniform, torch.maximum(near, observed_return[:, None].to(q.dtype))), dim=-1)
     temperature = agent.config.conservative_temperature
     soft_maximum = temperature * (torch.logsumexp(q / temperature, dim=-1) - math.log(count))
     return (soft_maximum - q_data).mean()

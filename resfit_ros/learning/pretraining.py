@@ -99,17 +99,19 @@ class _Watch:
         train_td, q = self._train()
         record.updates.append(self._trainer.agent.critic_updates)
         record.train_td.append(train_td)
-        values = [train_td, q]
+        values, means = [train_td, q], [q]
         if self._held_out is not None:
             held_out_td, q = self._held_out()
             record.held_out_td.append(held_out_td)
             values += [held_out_td, q]
+            means.append(q)
         record.q_mean.append(q)
         gap = self._trainer.averages.get("conservative_gap")
         if gap is not None:
             record.conservative_gap.append(gap)
             values.append(gap)
-        return all(math.isfinite(v) for v in values) and abs(q) <= TOO_FAR * self._largest
+        sound = all(abs(mean) <= TOO_FAR * self._largest for mean in means)
+        return sound and all(math.isfinite(v) for v in values)
 
 
 def _words(record: PretrainingRecord) -> str:

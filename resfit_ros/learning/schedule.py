@@ -11,7 +11,7 @@ from resfit_ros.core.types import LearnerPhase
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Updates done on recorded data before fine-tuning, and the folders of bags these were read from.
+    """Updates done on recorded data before fine-tuning, and the bags these were read from.
 
     bags: empty where they were played over topics.
     """

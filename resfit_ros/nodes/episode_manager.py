@@ -4,7 +4,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, KeyValue
 from std_srvs.srv import Trigger
 
-from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal
+from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal, starts_after_reset
 from resfit_ros.core.parameters import EpisodeParameters
 from resfit_ros.core.types import EpisodeEnded, Outcome, SafetyState
 from resfit_ros.msg import Episode, Label, LearnerStatus, SafetyStatus
@@ -168,9 +168,9 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         self._learner = message
         self._start_if_possible()
 
-    def _label(self, outcome: int, stamp_ns: int, by: str) -> Refusal | None:
+    def _label(self, outcome: int, stamp_ns: int, by: str, episode_id: int = 0) -> Refusal | None:
         try:
-            verdict = self._machine.on_label(Outcome(outcome), stamp_ns, by)
+            verdict = self._machine.on_label(Outcome(outcome), stamp_ns, by, episode_id)
         except ValueError:
             return Refusal(f"{outcome} is not an outcome; see Episode.OUTCOME_*")
         if isinstance(verdict, EpisodeEnded):
@@ -188,7 +188,8 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
     def _on_label(self, request: LabelService.Request, response: LabelService.Response):
         # A press counts for what the robot showed then: the newest observation.
         stamp_ns = self._machine.newest_stamp_ns
-        refusal = self._label(request.outcome, stamp_ns, request.labelled_by or "label service")
+        by = request.labelled_by or "label service"
+        refusal = self._label(request.outcome, stamp_ns, by, request.episode_id)
         response.success = refusal is None
         response.message = refusal.reason if refusal else "labelled"
         return response
@@ -200,6 +201,9 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         if self._reset_waits:
             response.message = f"refused: a reset is already waiting: {self._obstacle() or 'it begins now'}"
             return response
+        p = self.params
+        if not starts_after_reset(p.auto_start, p.wait_for_nodes):
+            return self._leave_it_to_the_evaluator(response)
         aborted = self._machine.abort("reset service")
         self._wanted = self._reset_waits = True
         if aborted is not None:
@@ -208,6 +212,16 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
             self._start_if_possible()
         response.success = True
         response.message = self._started_or_waiting(aborted)
+        return response
+
+    def _leave_it_to_the_evaluator(self, response: Trigger.Response) -> Trigger.Response:
+        aborted = self._machine.abort("reset service")
+        if aborted is None:
+            response.message = "refused: no episode is running; the evaluator starts the next one"
+            return response
+        self._finish(aborted)
+        response.success = True
+        response.message = f"episode {aborted.episode_id} aborted; the evaluator runs it again"
         return response
 
     def _started_or_waiting(self, aborted: EpisodeEnded | None) -> str:

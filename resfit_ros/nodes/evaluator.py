@@ -11,7 +11,7 @@ from std_srvs.srv import SetBool
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import EvaluatorParameters
 from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
-from resfit_ros.learning.blind_record import BlindRecord, is_unfinished, random_seed
+from resfit_ros.learning.blind_record import BlindRecord, is_unfinished, lock, random_seed
 from resfit_ros.learning.evaluation import Result, Trial, schedule
 from resfit_ros.learning.evaluation_result import why_over, write_result
 from resfit_ros.msg import Action, ActionChunk, Episode
@@ -59,6 +59,7 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         self._result_path = Path(p.result_path)
         if not self._result_path.parent.is_dir():
             raise ConfigError(f"result_path {p.result_path}: its directory does not exist; make it first")
+        self._lock = lock(self._result_path)  # until the process ends
         self._record = self._open_record()
         self._busy = False  # a request is under way
         self._running: _Running | None = None

@@ -82,7 +82,7 @@ class Learner(ResfitNode[LearnerParameters]):
             raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
         self._run_dir = Path(p.run_dir)
         self._damaged_bags = 0
-        self._base = prepare(p)
+        self._base = prepare(p, self.get_logger().warning)
         base = self._base
         self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
         self._labeller = BaseLabeller(p) if self._trainer.pretraining else None

@@ -17,6 +17,7 @@ from resfit_ros.core.parameters import JPEG, RecorderParameters
 from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.episode_bag import EpisodeBag, peek_episode_id, peek_stamp_ns
+from resfit_ros.data.expected import robot_about
 from resfit_ros.data.interfaces import EPISODE_TOPICS, typestore
 from resfit_ros.data.jpeg_images import with_jpeg
 from resfit_ros.data.recorded_end import end_texts
@@ -155,10 +156,14 @@ class Recorder(ResfitNode[RecorderParameters]):
             f"aborted ({path}); end episodes earlier, or raise max_bag_mb",
         )
 
-    def _lose(self, episode_id: int, error: DataError) -> None:
+    def _lose(self, episode_id: int, error: DataError, entry: _Open | None = None) -> None:
         # A bag with a hole would be worse than none, and a new one for each message still worse.
-        self._open.pop(episode_id, None)
+        entry = self._open.pop(episode_id, None) or entry
         self._lost.add(episode_id)
+        if entry and entry.ended and entry.ended.outcome is Outcome.SUCCESS:
+            self._successes -= 1  # it was counted, and is not there
+        if episode_id == self._final_id:
+            self._final_id = None
         self.report(ERROR, f"episode {episode_id} is not recorded: {error}")
 
     def _close_due(self) -> None:
@@ -178,7 +183,7 @@ class Recorder(ResfitNode[RecorderParameters]):
         try:
             path = entry.bag.close(about.to_custom_data() | end_texts(episode_id, entry.ended))
         except DataError as error:
-            self._lose(episode_id, error)
+            self._lose(episode_id, error, entry)
             return None
         self._written += 1
         if not self._short:
@@ -196,12 +201,8 @@ class Recorder(ResfitNode[RecorderParameters]):
 def about_of(p: RecorderParameters) -> BagAbout:
     """What every bag of a recorder says of the robot, its configuration and the software."""
     distro = os.environ.get("ROS_DISTRO", "")
-    return BagAbout(
-        joint_names=p.joint_names,
-        state=p.state,
-        camera_names=p.camera_names,
-        image_size=(p.image_width, p.image_height) if p.camera_names else (),
-        control_hz=p.control_hz,
+    return robot_about(
+        p,
         image_encoding=p.image_encoding,
         jpeg_quality=p.jpeg_quality if p.image_encoding == JPEG else 0,
         base_policy_sha256=controller_record(p.base_name)["sha256"] if p.base_source == TOPIC else "",

@@ -136,8 +136,17 @@ class ResidualNode(ResfitNode[ResidualParameters]):
                 del figures[telling]
         return figures
 
+    def refuse_change(self, wanted: ResidualParameters) -> str | None:
+        """A blind evaluation may be let begin, but nobody decides who acts in it."""
+        if wanted.contenders and self.params.enabled and not wanted.enabled:
+            return "a blind evaluation chooses who acts"
+        return None
+
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response):
-        self.set_parameters([Parameter("enabled", value=request.data)])
+        (result,) = self.set_parameters([Parameter("enabled", value=request.data)])
+        if not result.successful:
+            response.message = f"refused: {result.reason}"
+            return response
         response.success = True
         response.message = f"residual {'enabled' if request.data else 'disabled'}"
         if request.data and self._contenders is None and not self._actor.usable:
@@ -332,9 +341,12 @@ class ResidualNode(ResfitNode[ResidualParameters]):
         return action
 
     def _without_residual(self, alone: Action) -> Action:
-        self.report(WARN, "the residual is not finite; the last good one is faded out")
+        blind = self._contenders is not None  # what is wrong with the residual would tell who acts
+        if not blind:
+            self.report(WARN, "the residual is not finite; the last good one is faded out")
         if self.params.bad_residual == HOLD:
-            self.ask_to_hold(HoldRequest.FAULT, Reason.NON_FINITE, "the residual is not finite")
+            what = "an action" if blind else "the residual"
+            self.ask_to_hold(HoldRequest.FAULT, Reason.NON_FINITE, f"{what} is not finite")
         return self._fade.without(alone)
 
 

@@ -75,7 +75,8 @@ ABOUT = {
 }
 
 # Key to what it presses, in this order of precedence: of the two residual controls the one that is enabled.
-# The key of the e-stop only ever stops: pressed twice, it must not release. Disarm and release have none.
+# The keys of the e-stop and the hold only ever stop: pressed twice, they must not let the robot go again.
+# Disarm, release and resume have none.
 SHORTCUTS: dict[str, tuple[Control, ...]] = {
     "S": (Control.SUCCESS,),
     "F": (Control.FAILURE,),
@@ -83,7 +84,7 @@ SHORTCUTS: dict[str, tuple[Control, ...]] = {
     "R": (Control.RESET,),
     "E": (Control.ENABLE_RESIDUAL, Control.DISABLE_RESIDUAL),
     "A": (Control.ARM,),
-    "H": (Control.HOLD, Control.RESUME),
+    "H": (Control.HOLD,),
     "Space": (Control.ESTOP,),
 }
 KEY_OF = {control: key for key, controls in SHORTCUTS.items() for control in controls}

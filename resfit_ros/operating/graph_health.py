@@ -22,6 +22,7 @@ from typing import Any
 from resfit_ros.core.intervals import wilson_interval
 from resfit_ros.core.types import LearnerPhase, Outcome, Reason, SafetyState
 from resfit_ros.operating import words
+from resfit_ros.operating.blinding import masked, without_residual
 from resfit_ros.operating.plain import plain
 
 HEALTHY, WARNINGS, PROBLEM, NO_GRAPH = "healthy", "warnings", "problem", "no graph"
@@ -71,6 +72,21 @@ class Heard:
     timing: str = ""
     max_steps: int | None = None
 
+    @property
+    def blind(self) -> bool:
+        """Whether an evaluation hides who acts."""
+        return any(word.figures.get("blind") == "True" for word in self.nodes.values())
+
+
+def readable(fields: Mapping[str, Any]) -> bool:
+    """Whether a status message's state or phase is one that this version knows."""
+    try:
+        SafetyState(fields.get("state", SafetyState.DISARMED))
+        LearnerPhase(fields.get("phase", LearnerPhase.WAITING))
+    except ValueError:
+        return False
+    return True
+
 
 def judge(heard: Heard) -> dict[str, Any]:
     """The report; see the module's docstring."""
@@ -89,7 +105,7 @@ def judge(heard: Heard) -> dict[str, Any]:
         "control": {"rate_hz": rate, "wanted_hz": heard.control_hz, "timing": heard.timing},
         "episode": episode,
         "success": _success(episode),
-        "safety": _safety(heard.safety),
+        "safety": _safety(heard.safety, heard.blind),
         "learner": _learner(heard.learner),
     }
 
@@ -121,7 +137,7 @@ def _node(name: str, heard: Heard) -> dict[str, Any]:
         "name": name,
         "alive": True,
         "level": word.level,
-        "sentence": word.sentence,
+        "sentence": masked(word.sentence) if heard.blind else word.sentence,
         "waits_for": word.waits_for,
     }
 
@@ -210,14 +226,14 @@ def _success(episode: dict[str, Any] | None) -> dict[str, Any] | None:
     return {"rate": successes / count, "low": low, "high": high, "successes": successes, "episodes": count}
 
 
-def _safety(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _safety(fields: Mapping[str, Any] | None, blind: bool) -> dict[str, Any] | None:
     if fields is None:
         return None
-    state = SafetyState(fields["state"])
+    state, reasons = SafetyState(fields["state"]), Reason(fields["reasons"])
     return {
         "state": state.name.lower(),
         "meaning": words.STATES[state][1],
-        "reasons": words.reason_words(Reason(fields["reasons"])),
+        "reasons": words.reason_words(without_residual(reasons) if blind else reasons),
     }
 
 

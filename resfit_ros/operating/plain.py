@@ -16,6 +16,12 @@ def plain(value: Any) -> Any:
     return None if isinstance(number, float) and not math.isfinite(number) else number
 
 
+def fields_of(message: Any) -> dict[str, Any]:
+    """A flat ROS message's fields but its header."""
+    names = message.get_fields_and_field_types()
+    return {name: getattr(message, name) for name in names if name != "header"}
+
+
 @dataclass(frozen=True)
 class Heard:
     """The newest message of a kind, and when it came on the steady clock."""

@@ -1,12 +1,15 @@
 """The correction as the operator sees it: how much of its bound each joint uses."""
 
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 
 from resfit_ros.core.types import Action, Float32, Mode
+from resfit_ros.operating.nodes_view import NODE_SILENT_S
 
 PEAK_OF = 20  # actions
+ACTION_SILENT_S = 2.0
 MODES = {
     Mode.BASE: "base policy alone",
     Mode.RESIDUAL: "base + residual",
@@ -16,32 +19,54 @@ MODES = {
 
 
 class ResidualView:
-    """Newest residual per joint against its bound, in joint units."""
+    """Newest residual per joint against its bound, in joint units; `now_ns` is the steady clock."""
 
     def __init__(self) -> None:
         self.joint_names: tuple[str, ...] = ()
-        self.enabled: bool | None = None  # None: not known
         self.blind = False  # an evaluation hides who acts
         self.sentence = ""  # what the residual node says of itself
         self.half_range: Float32 | None = None  # (A,), joint units per normalised unit
         self.scale: float | None = None  # bound in the normalised action space
         self.max_residual: Float32 | None = None  # (A,) or (1,), the safety filter's bound
         self._action: Action | None = None
+        self._action_ns = self._switch_ns = 0
+        self._switch: bool | None = None
         self._recent: deque[Float32] = deque(maxlen=PEAK_OF)
         self._largest = 0.0
 
-    def on_action(self, action: Action) -> None:
+    def on_report(self, sentence: str, figures: Mapping[str, str], now_ns: int) -> None:
+        """The residual node's own sentence and key figures."""
+        self.sentence, self.blind = sentence, figures.get("blind") == "True"
+        if "residual enabled" in figures:
+            self.on_switch(figures["residual enabled"] == "True", now_ns)
+
+    def on_switch(self, enabled: bool, now_ns: int) -> None:
+        """The residual node says that it is enabled, or not."""
+        self._switch, self._switch_ns = enabled, now_ns
+
+    def enabled(self, now_ns: int) -> bool | None:
+        """None: not known, or the node has not said it lately."""
+        return self._switch if (now_ns - self._switch_ns) * 1e-9 <= NODE_SILENT_S else None
+
+    def on_action(self, action: Action, now_ns: int) -> None:
         """The newest action; one with another number of joints starts anew."""
         residual = np.nan_to_num(np.abs(np.asarray(action.residual, np.float32)))
         if self._recent and len(self._recent[-1]) != len(residual):
             self._recent.clear()
-        self._action = action
+        self._action, self._action_ns = action, now_ns
         self._recent.append(residual)
         self._largest = max(self._largest, float(residual.max(initial=0.0)))
 
-    @property
-    def mode_words(self) -> str:
-        """How the newest action came about; empty before the first."""
+    def _silent_s(self, now_ns: int) -> float:
+        """Since the newest action; 0 where it is not long ago."""
+        silent_s = (now_ns - self._action_ns) * 1e-9
+        return silent_s if self._action is not None and silent_s > ACTION_SILENT_S else 0.0
+
+    def mode_words(self, now_ns: int) -> str:
+        """How the newest action came about, or for how long none has come; empty before the first."""
+        silent_s = self._silent_s(now_ns)
+        if silent_s:
+            return f"no action for {silent_s:.0f} s"
         if self.blind:
             return "blind evaluation: who acts is hidden"
         return "" if self._action is None else MODES[self._action.mode]
@@ -58,16 +83,17 @@ class ResidualView:
                 bound = limit if bound is None else np.minimum(bound, limit)
         return bound, source
 
-    def snapshot(self) -> dict:
-        """enabled, mode, sentence, actor_version, bound_from, joints: name, value, peak, bound, share.
+    def snapshot(self, now_ns: int) -> dict:
+        """enabled, mode, stale, sentence, actor_version, bound_from, joints: name, value, peak, bound, share.
 
         share: |value| / bound, in [0, 1]; of the largest value so far where the bound is not known.
         """
-        action = self._action
-        if action is None or self.blind:
+        action, stale = self._action, self._silent_s(now_ns) > 0.0
+        if action is None or stale or self.blind:
             return {
-                "enabled": None if self.blind else self.enabled,
-                "mode": self.mode_words,
+                "enabled": None if self.blind else self.enabled(now_ns),
+                "mode": self.mode_words(now_ns),
+                "stale": stale,
                 "sentence": self.sentence,
                 "actor_version": 0,
                 "bound_from": "",
@@ -92,8 +118,9 @@ class ResidualView:
             for i in range(count)
         ]
         return {
-            "enabled": self.enabled,
-            "mode": self.mode_words,
+            "enabled": self.enabled(now_ns),
+            "mode": self.mode_words(now_ns),
+            "stale": False,
             "sentence": self.sentence,
             "actor_version": int(action.actor_version),
             "bound_from": source,

@@ -55,9 +55,13 @@ class GraphFacts:
 
     def _answered(self, name: str, future) -> None:
         answer = future.result()
-        if answer is not None:
-            values = zip(ASKED[name], map(parameter_value_to_python, answer.values), strict=False)
+        if answer is None:
+            return
+        values = zip(ASKED[name], map(parameter_value_to_python, answer.values), strict=False)
+        try:
             self._on_parameters({key: value for key, value in values if value is not None})
+        except (AttributeError, TypeError, ValueError) as error:  # a node of another version
+            self._node.get_logger().warning(f"parameters of {name} passed over: {error}")
 
     def _watch_weights(self) -> None:
         """Weights are large: they are heard once per learner, for the ranges that come with them."""
@@ -79,7 +83,7 @@ class GraphFacts:
         if not message.without_base:  # else the correction is the whole way from the base action
             try:
                 half_range = Normaliser.from_dict(json.loads(message.normaliser)).action_half_range
-            except (ResfitError, TypeError, ValueError):
+            except (ResfitError, AttributeError, KeyError, TypeError, ValueError):
                 pass  # the bars then show the largest value so far; the residual node reports the weights
         self._on_range(None if half_range is None else np.array(half_range), message.residual_scale)
 

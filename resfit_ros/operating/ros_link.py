@@ -28,8 +28,9 @@ from resfit_ros.bringup import NAMESPACE
 from resfit_ros.core.errors import ResfitError
 from resfit_ros.msg import Action, Episode, ExecutedAction, LearnerStatus, Observation, SafetyStatus
 from resfit_ros.operating.controls import ABOUT, SHORTCUTS, Control
+from resfit_ros.operating.plain import fields_of
 from resfit_ros.operating.ros_facts import GraphFacts
-from resfit_ros.operating.view_model import WARN, OperatorView
+from resfit_ros.operating.view_model import ERROR, WARN, OperatorView
 from resfit_ros.ros.convert import (
     action_from_msg,
     episode_from_msg,
@@ -41,6 +42,7 @@ from resfit_ros.ros.qos import EPISODES, LATCHED, SENSORS
 from resfit_ros.srv import Label
 
 POLL_S = 0.05
+PASSED_OVER = (ResfitError, AttributeError, KeyError, TypeError, ValueError)  # a publisher of another version
 SERVICES_EVERY = 5  # polls
 ANSWER_TIMEOUT_S = 2.0
 NOT_DELIVERED = (
@@ -71,12 +73,6 @@ class _Call:
     sent_ns: int
     client: Any
     future: Any = None
-
-
-def fields_of(message) -> dict[str, Any]:
-    """A flat message's fields but its header."""
-    names = message.get_fields_and_field_types()
-    return {name: getattr(message, name) for name in names if name != "header"}
 
 
 class RosLink:
@@ -117,7 +113,7 @@ class RosLink:
             with self._lock:
                 try:
                     callback(message, self.now_ns())
-                except (ResfitError, ValueError) as error:  # a publisher of another version
+                except PASSED_OVER as error:
                     self._view.tell(WARN, f"message on {name} passed over: {error}", self.now_ns())
 
         return self._node.create_subscription(kind, name, guarded, qos)
@@ -171,6 +167,11 @@ class RosLink:
             now_ns = self.now_ns()
             enabled = [c for c in controls if not self._view.why_not(c, now_ns)]
             return self.press((enabled or controls)[0])
+
+    def trouble(self, text: str) -> None:
+        """Something went wrong on our own side: told in the snapshot's messages."""
+        with self._lock:
+            self._view.tell(ERROR, text, self.now_ns())
 
     def close(self) -> None:
         """Leaves the graph; the node stays."""
@@ -236,7 +237,10 @@ class RosLink:
     def _request(self, control: Control):
         about = ABOUT[control]
         if about.outcome is not None:
-            return Label.Request(outcome=int(about.outcome), labelled_by=self._labelled_by)
+            request = Label.Request(outcome=int(about.outcome), labelled_by=self._labelled_by)
+            if hasattr(request, "episode_id"):  # messages may be those of an earlier build
+                request.episode_id = self._view.episode.episode_id
+            return request
         return Trigger.Request() if about.data is None else SetBool.Request(data=about.data)
 
     def _ask_for_estop(self) -> None:
@@ -271,7 +275,7 @@ class RosLink:
             if call.control is Control.ESTOP:
                 self._view.estop.on_answer()
             elif call.control in (Control.ENABLE_RESIDUAL, Control.DISABLE_RESIDUAL):
-                self._view.residual.enabled = call.control is Control.ENABLE_RESIDUAL
+                self._view.residual.on_switch(call.control is Control.ENABLE_RESIDUAL, self.now_ns())
 
     # -- by the clock -----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import traceback
 from collections.abc import Sequence
 
 import rclpy
@@ -14,6 +15,7 @@ from resfit_ros.operating.ros_link import RosLink
 from resfit_ros.ros.node import make_executor
 
 SPIN_S = 0.1
+AFTER_ERROR_S = 0.02  # an error that comes at once, again and again, must not take the whole processor
 STOP_S = 2.0
 
 
@@ -56,6 +58,11 @@ class SpunLink:
                 self._executor.spin_once(timeout_sec=SPIN_S)
             except ExternalShutdownException:
                 return
+            # Whatever a callback raises: this thread is what asks for an e-stop again until it is shown.
+            except Exception as error:
+                self._node.get_logger().error(f"passed over: {traceback.format_exc()}")
+                self.link.trouble(f"passed over, see the log: {type(error).__name__}: {error}")
+                self._stop.wait(AFTER_ERROR_S)
 
     def close(self) -> None:
         """Leaves the graph."""

@@ -17,7 +17,7 @@ from rclpy.signals import SignalHandlerOptions
 from resfit_ros.bringup import CONSOLE_ENCLAVE
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.msg import Action, LearnerStatus, SafetyStatus
-from resfit_ros.operating.graph_health import MANAGER, Heard, Word, control_rate, expected_nodes
+from resfit_ros.operating.graph_health import MANAGER, Heard, Word, control_rate, expected_nodes, readable
 from resfit_ros.ros.node import make_executor
 from resfit_ros.ros.qos import LATCHED, SENSORS
 
@@ -139,7 +139,8 @@ class StatusListener:
     def _keep(self, name: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
             fields = {f: getattr(message, f) for f in message.get_fields_and_field_types() if f != "header"}
-            self._newest[name] = time.monotonic_ns(), fields
+            if readable(fields):  # else of another version: as if nothing was heard
+                self._newest[name] = time.monotonic_ns(), fields
 
         return keep
 

@@ -16,7 +16,8 @@ The snapshot, every value plain (NaN is None):
                time_s, state_for_s, tainted_steps, last {"id", "outcome", "labelled_by"} or None,
                totals {outcome: count}
     success    rate or None, low, high, successes, episodes, window, outcomes [oldest first]
-    residual   enabled (None: not known), mode, sentence, actor_version, bound_from, mean_share,
+    residual   enabled (None: not known), mode, stale (no action for 2 s), sentence, actor_version,
+               bound_from, mean_share,
                joints [{"name", "value", "peak", "bound" or None, "share", "peak_share"}]
     safety     state ("armed", ..., "not heard"), title, meaning, colour, reasons [phrase], detail, silent_s,
                figures {field of SafetyStatus: number}
@@ -33,7 +34,6 @@ Colours are "green", "amber", "red", "grey"; words always go with them.
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from resfit_ros.core.operator_requests import EstopRequest
@@ -42,33 +42,26 @@ from resfit_ros.core.types import (
     EpisodeEnded,
     EpisodeStarted,
     Executed,
+    LearnerPhase,
     Reason,
     SafetyState,
 )
 from resfit_ros.operating import words
+from resfit_ros.operating.blinding import CLAMP_FIGURES, without_residual
 from resfit_ros.operating.controls import ABOUT, FILTER, KEY_OF, MANAGER, Control
 from resfit_ros.operating.episode_view import RESETTING, RUNNING, EpisodeView
 from resfit_ros.operating.learner_view import learner_snapshot
+from resfit_ros.operating.nodes_view import NodesView
 from resfit_ros.operating.plain import Heard, plain
 from resfit_ros.operating.residual_view import ResidualView
 from resfit_ros.operating.success import RollingSuccess
 
 SAFETY_SILENT_S = 1.0
-NODE_SILENT_S = 3.0
 MESSAGES_KEPT = 20
 ANSWER_SHOWN_S = 8.0
-NODE_FORGOTTEN_S = 60.0  # a node of another run must not stay in the list for good
 NO_GRAPH = "the graph is not heard: is it running, in this ROS domain?"
 INFO, WARN, ERROR = "info", "warn", "error"
-RESIDUAL_REASONS = Reason.RESIDUAL_LIMIT | Reason.RAMP  # of a base policy alone there are none
 LABELS = (Control.SUCCESS, Control.FAILURE, Control.DISCARD)
-
-
-@dataclass
-class _Node:
-    level: int
-    message: str
-    at_ns: int
 
 
 class OperatorView:
@@ -83,8 +76,7 @@ class OperatorView:
         self.cameras: tuple[str, ...] = ()
         self._safety: Heard | None = None
         self._learner: Heard | None = None
-        self._nodes: dict[str, _Node] = {}
-        self._details: dict[str, str] = {}
+        self.nodes = NodesView()
         self._ready: dict[str, bool] = {}
         self._answers: dict[Control, tuple[int, bool, str]] = {}
         self._messages: deque[tuple[int, str, str]] = deque(maxlen=MESSAGES_KEPT)
@@ -103,16 +95,17 @@ class OperatorView:
 
     def on_action(self, action: Action, now_ns: int) -> None:
         """The residual node decided."""
-        self.residual.on_action(action)
+        self.residual.on_action(action, now_ns)
 
     def on_executed(self, executed: Executed, now_ns: int) -> None:
         """The safety filter finished a step."""
         self.episode.on_executed(executed)
 
     def on_safety(self, fields: Mapping[str, Any], now_ns: int) -> None:
-        """Fields of a SafetyStatus, `state` and `reasons` at least."""
+        """Fields of a SafetyStatus, `state` and `reasons` at least; ValueError: neither is kept."""
+        state, reasons = SafetyState(fields["state"]), Reason(fields["reasons"])
         self._safety = Heard(fields, now_ns)
-        self.estop.on_status(SafetyState(fields["state"]), Reason(fields["reasons"]))
+        self.estop.on_status(state, reasons)
 
     @property
     def estopped(self) -> bool:
@@ -121,7 +114,8 @@ class OperatorView:
         return bool(fields.get("estopped", self.reasons & Reason.ESTOP))
 
     def on_learner(self, fields: Mapping[str, Any], now_ns: int) -> None:
-        """Fields of a LearnerStatus, `phase` at least."""
+        """Fields of a LearnerStatus, `phase` at least; ValueError: they are not kept."""
+        LearnerPhase(fields["phase"])
         self._learner = Heard(fields, now_ns)
         scale = plain(fields.get("residual_scale"))
         if scale is not None:
@@ -131,18 +125,11 @@ class OperatorView:
         self, name: str, level: int, message: str, figures: dict[str, str], now_ns: int
     ) -> None:
         """What one node of our graph says of itself; name without its namespace."""
-        waits_for = figures.get("waiting for", "nothing")  # as in ros.node
-        waiting = "" if waits_for == "nothing" else f" (waits for {waits_for})"
-        self._nodes[name] = _Node(level, message + waiting, now_ns)
+        self.nodes.on_report(name, level, message, figures, now_ns)
         if name == MANAGER:
             self.episode.on_manager(message, figures, now_ns)
-        elif name == FILTER:
-            self._details[FILTER] = message
         elif name == "residual":
-            self.residual.sentence = message
-            self.residual.blind = figures.get("blind") == "True"
-            if "residual enabled" in figures:
-                self.residual.enabled = figures["residual enabled"] == "True"
+            self.residual.on_report(message, figures, now_ns)
 
     def on_services(self, ready: Mapping[str, bool]) -> None:
         """Service (as in controls.About) to whether somebody offers it."""
@@ -176,7 +163,7 @@ class OperatorView:
     @property
     def _shown_reasons(self) -> Reason:
         """Without those that only a residual causes, where an evaluation hides who acts."""
-        return self.reasons & ~RESIDUAL_REASONS if self.residual.blind else self.reasons
+        return without_residual(self.reasons) if self.residual.blind else self.reasons
 
     def why_not(self, control: Control, now_ns: int) -> str:
         """Why it cannot be pressed now, as one sentence; empty: it can."""
@@ -190,13 +177,13 @@ class OperatorView:
         if control is Control.RESET:
             return "a reset is under way" if self.episode.state == RESETTING else ""
         if about.service == "enable_residual":
-            return self._why_not_switch(about.data)
+            return self._why_not_switch(about.data, now_ns)
         return self._why_not_safety(control, self.safety_state(now_ns))
 
-    def _why_not_switch(self, on: bool | None) -> str:
+    def _why_not_switch(self, on: bool | None, now_ns: int) -> str:
         if self.residual.blind:
             return "a blind evaluation chooses who acts"
-        if self.residual.enabled is None or self.residual.enabled is not on:
+        if self.residual.enabled(now_ns) is not on:
             return ""
         return f"the residual is {'enabled' if on else 'disabled'} already"
 
@@ -229,13 +216,13 @@ class OperatorView:
         safety = self._safety_snapshot(now_ns)
         episode = self.episode.snapshot(now_ns)
         return {
-            "headline": self._headline(safety, episode),
+            "headline": self._headline(safety, episode, now_ns),
             "episode": episode,
             "success": self.success.snapshot(),
-            "residual": self.residual.snapshot(),
+            "residual": self.residual.snapshot(now_ns),
             "safety": safety,
             "learner": learner_snapshot(self._learner, now_ns),
-            "nodes": self._nodes_snapshot(now_ns),
+            "nodes": self.nodes.snapshot(now_ns, self.residual.blind),
             "cameras": list(self.cameras),
             "controls": {c.value: self._control_snapshot(c, now_ns) for c in Control},
             "messages": [
@@ -261,13 +248,14 @@ class OperatorView:
         shown = text and (now_ns - at_ns) * 1e-9 <= ANSWER_SHOWN_S
         return {"ok": ok, "text": text} if shown else None
 
-    def _headline(self, safety: dict, episode: dict) -> dict:
+    def _headline(self, safety: dict, episode: dict, now_ns: int) -> dict:
         """The safety state has words of its own: this is what the episode does meanwhile."""
         if not episode["heard"]:
             return {"text": NO_GRAPH, "colour": safety["colour"]}
         if self.episode.state == RUNNING:
             stopped = safety["colour"] == "red"
-            does = "the robot is stopped: label, discard or reset it" if stopped else self.residual.mode_words
+            acts = self.residual.mode_words(now_ns)
+            does = "the robot is stopped: label, discard or reset it" if stopped else acts
             text = f"episode {episode['id']} is running: {does or 'no action yet'}"
             return {"text": text, "colour": safety["colour"]}
         return {"text": episode["sentence"], "colour": "red" if safety["colour"] == "red" else "grey"}
@@ -288,19 +276,12 @@ class OperatorView:
             "meaning": meaning,
             "colour": colour if heard or self.estop.pressed else "grey",
             "reasons": [] if state is None else words.reason_words(self._shown_reasons),
-            "detail": self._details.get(FILTER, "") if self._shown_reasons == self.reasons else "",
+            "detail": self.nodes.sentence(FILTER, self.residual.blind),
             "silent_s": None if heard is None else heard.silent_s(now_ns),
-            "figures": {} if heard is None else heard.plain(),
+            "figures": {} if heard is None else self._safety_figures(heard),
         }
 
-    def _nodes_snapshot(self, now_ns: int) -> list[dict]:
-        found = []
-        for name, node in self._nodes.items():
-            silent_s = (now_ns - node.at_ns) * 1e-9
-            if silent_s <= NODE_FORGOTTEN_S:
-                stale = silent_s > NODE_SILENT_S
-                silent = f"silent for {silent_s:.0f} s; it last said: " if stale else ""
-                level = 3 if stale else node.level
-                message = silent + node.message
-                found.append({"name": name, "level": level, "message": message, "silent_s": silent_s})
-        return sorted(found, key=lambda n: (-n["level"], n["name"]))
+    def _safety_figures(self, heard: Heard) -> dict:
+        figures = heard.plain() | {"reasons": int(self._shown_reasons)}
+        hidden = CLAMP_FIGURES if self.residual.blind else ()
+        return {name: value for name, value in figures.items() if name not in hidden}

@@ -43,7 +43,7 @@ class ResidualBars(QWidget):
         font.setPixelSize(12)
         painter.setFont(font)
         if not self._joints:
-            painter.drawText(self.rect(), Qt.AlignCenter, "no action has come yet")
+            painter.drawText(self.rect(), Qt.AlignCenter, "no action comes")
             return
         width = self.width() / self.columns
         for i, joint in enumerate(self._joints):

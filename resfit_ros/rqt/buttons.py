@@ -1,5 +1,6 @@
 """Big buttons that say their key, what they do, and what came of the last press."""
 
+import time
 from collections.abc import Callable
 
 from python_qt_binding.QtCore import Qt
@@ -7,6 +8,7 @@ from python_qt_binding.QtWidgets import QGridLayout, QLabel, QPushButton, QSizeP
 
 from resfit_ros.operating.controls import Control
 from resfit_ros.rqt import style
+from resfit_ros.rqt.settling import Settling
 
 # Control (or the two that share a place, of which the enabled one shows), columns, height and type [px].
 LAYOUT = (
@@ -27,9 +29,17 @@ MIN_WIDTH = 330  # px
 class ControlButton(QPushButton):
     """One place for one control, or for two opposite ones."""
 
-    def __init__(self, controls: tuple[Control, ...], height: int, size: int, press: Callable) -> None:
-        """press: called with the Control, on the way down: a stop must not wait for the finger to lift."""
+    def __init__(
+        self,
+        controls: tuple[Control, ...],
+        height: int,
+        size: int,
+        press: Callable[[Control], object],
+        clock: Callable[[], float],
+    ) -> None:
+        """press: on the way down, for a stop must not wait for the finger to lift; clock: steady [s]."""
         super().__init__()
+        self._press, self._settling = press, Settling(controls[0], clock)
         self._controls, self._shown, self._size = controls, controls[0], size
         self._look = ""
         self.setMinimumHeight(height)
@@ -46,7 +56,18 @@ class ControlButton(QPushButton):
             label.setWordWrap(True)
             label.setAttribute(Qt.WA_TransparentForMouseEvents)
             layout.addWidget(label)
-        self.pressed.connect(lambda: press(self._shown))
+        self.pressed.connect(self._pressed)
+
+    def _pressed(self) -> None:
+        if self.takes_press():
+            self._press(self._shown)
+
+    def takes_press(self, by_key: bool = False) -> bool:
+        """Whether it has meant the same for long enough; if not, it says so."""
+        why = self._settling.refuse(by_key)
+        if why:
+            self._words.setText(f"<b>{why}</b>")
+        return not why
 
     @property
     def control(self) -> Control:
@@ -62,12 +83,14 @@ class ControlButton(QPushButton):
         enabled = [c for c in self._controls if controls[c.value]["enabled"]]
         self._shown = (enabled or self._controls)[0]
         info = controls[self._shown.value]
+        self._settling.show(self._shown, info["enabled"])
         answers = (controls[c.value]["answer"] for c in self._controls)
         answer = next((a for a in answers if a), None)
         key = f" <span style='font-weight:400'>[{info['key']}]</span>" if info["key"] else ""
         self._label.setText(f"<b>{info['label']}</b>{key}")
-        said = answer["text"] if answer else info["why"] or info["tip"]
-        self._words.setText(f"<b>{said}</b>" if answer and not answer["ok"] else said)
+        refused = self._settling.refused
+        said = refused or (answer["text"] if answer else info["why"] or info["tip"])
+        self._words.setText(f"<b>{said}</b>" if refused or (answer and not answer["ok"]) else said)
         self.setAccessibleName(info["label"])
         self.setToolTip(info["tip"])
         look = style.button(info["tone"], info["enabled"], self._size)
@@ -79,14 +102,17 @@ class ControlButton(QPushButton):
 class ButtonPanel(QWidget):
     """Every button of the operator, the e-stop the largest."""
 
-    def __init__(self, press: Callable) -> None:
+    def __init__(
+        self, press: Callable[[Control], object], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """press: called with the Control; clock: steady [s]."""
         super().__init__()
         self.buttons: dict[Control, ControlButton] = {}
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         row = column = 0
         for controls, columns, height, size in LAYOUT:
-            made = ControlButton(controls, height, size, press)
+            made = ControlButton(controls, height, size, press, clock)
             self.buttons |= dict.fromkeys(controls, made)
             grid.addWidget(made, row, column, 1, columns)
             grid.setRowStretch(row, height)

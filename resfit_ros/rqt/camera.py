@@ -1,12 +1,15 @@
 """What the policy sees: one camera of the observations, chosen by name."""
 
+import time
 from collections.abc import Callable
 
 from python_qt_binding.QtCore import QRect, Qt
-from python_qt_binding.QtGui import QImage, QPainter
+from python_qt_binding.QtGui import QColor, QImage, QPainter
 from python_qt_binding.QtWidgets import QComboBox, QSizePolicy, QVBoxLayout, QWidget
 
 NO_PICTURE = "no picture of {} yet"
+OLD_PICTURE = "no new picture for {:.0f} s"
+SILENT_S = 2.0
 
 
 class _Canvas(QWidget):
@@ -15,7 +18,7 @@ class _Canvas(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.image: QImage | None = None
-        self.words = ""
+        self.words = ""  # over the picture, or in its place
         self.setMinimumSize(160, 120)
         self.setSizePolicy(QSizePolicy.Expanding, QSizePolicy.Expanding)
 
@@ -29,15 +32,19 @@ class _Canvas(QWidget):
         place = QRect((self.width() - size.width()) // 2, 0, size.width(), size.height())
         painter.setRenderHint(QPainter.SmoothPixmapTransform)
         painter.drawImage(place, self.image)
+        if self.words:
+            painter.fillRect(place, QColor(0, 0, 0, 150))
+            painter.setPen(Qt.white)
+            painter.drawText(place, Qt.AlignCenter | Qt.TextWordWrap, self.words)
 
 
 class CameraView(QWidget):
     """Picture and name of one camera; hidden where the observations hold none."""
 
-    def __init__(self, picture: Callable) -> None:
-        """picture: camera name to its newest Picture or None."""
+    def __init__(self, picture: Callable, clock: Callable[[], float] = time.monotonic) -> None:
+        """picture: camera name to its newest Picture or None; clock: steady [s]."""
         super().__init__()
-        self._picture = picture
+        self._picture, self._clock, self._new_s = picture, clock, 0.0
         self._stamp_ns = -1
         self.wanted = ""  # chosen before, perhaps not there yet
         self.names, self.canvas = QComboBox(), _Canvas()
@@ -64,10 +71,13 @@ class CameraView(QWidget):
             self.canvas.image, self._stamp_ns = None, -1
             self.canvas.words = NO_PICTURE.format(name)
         elif (name, picture.stamp_ns) != self._stamp_ns:
-            self._stamp_ns = (name, picture.stamp_ns)
+            self._stamp_ns, self._new_s = (name, picture.stamp_ns), self._clock()
             height, width, _ = picture.pixels.shape
             # copy(): the picture's memory is not Qt's to keep.
             self.canvas.image = QImage(
                 picture.pixels.tobytes(), width, height, 3 * width, QImage.Format_RGB888
             ).copy()
+        if picture is not None:
+            silent_s = self._clock() - self._new_s
+            self.canvas.words = OLD_PICTURE.format(silent_s) if silent_s > SILENT_S else ""
         self.canvas.update()

@@ -1,5 +1,7 @@
 """The operator's window: everything to watch on the left, everything to press on the right."""
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 from python_qt_binding.QtCore import Qt, QTimer
@@ -13,13 +15,14 @@ from python_qt_binding.QtWidgets import (
     QWidget,
 )
 
-from resfit_ros.operating.controls import Control
+from resfit_ros.operating.controls import SHORTCUTS, Control
 from resfit_ros.rqt import style
 from resfit_ros.rqt.bars import ResidualBars
 from resfit_ros.rqt.buttons import ButtonPanel
 from resfit_ros.rqt.camera import CameraView
 from resfit_ros.rqt.keys import Keys
 from resfit_ros.rqt.panels import EpisodePanel, LearnerPanel, ReportPanel, SafetyBanner, SuccessPanel
+from resfit_ros.rqt.settling import STOPS
 
 UPDATE_MS = 100
 
@@ -36,7 +39,8 @@ class Link(Protocol):
 class OperatorWidget(QWidget):
     """Shows the link's snapshot ten times a second, and hands presses to it at once."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, clock: Callable[[], float] = time.monotonic) -> None:
+        """clock: steady [s]."""
         super().__init__()
         self._link = link
         self.setObjectName("ResfitOperator")
@@ -44,8 +48,8 @@ class OperatorWidget(QWidget):
         self.setStyleSheet(style.SHEET)
         self.safety, self.episode, self.success = SafetyBanner(), EpisodePanel(), SuccessPanel()
         self.learner, self.report = LearnerPanel(), ReportPanel()
-        self.bars, self.camera = ResidualBars(), CameraView(link.picture)
-        self.buttons = ButtonPanel(self.press)
+        self.bars, self.camera = ResidualBars(), CameraView(link.picture, clock)
+        self.buttons = ButtonPanel(self.press, clock)
         self._mode = QLabel()
         self._mode.setWordWrap(True)
         self._lay_out()
@@ -93,6 +97,11 @@ class OperatorWidget(QWidget):
         self.refresh()
 
     def _shortcut(self, key: str) -> None:
+        controls = SHORTCUTS[key]
+        if not set(controls) <= set(STOPS):  # which nothing may hold up
+            self.refresh()
+            if not self.buttons.buttons[controls[0]].takes_press(by_key=True):
+                return
         self._link.shortcut(key)
         self.refresh()
 

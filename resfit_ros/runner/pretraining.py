@@ -23,6 +23,7 @@ from resfit_ros.data.offline_data import (
     prepare_recorded,
     refuse_fine_tuned,
 )
+from resfit_ros.data.read_bags import bag_paths
 from resfit_ros.graphs import CHUNK_SETTINGS, base_policy_of, camera_settings
 from resfit_ros.learning.checkpoint import checkpoints, restore_newest, save_checkpoint
 from resfit_ros.learning.held_out import calibrate, split_held_out
@@ -108,7 +109,8 @@ def _trainer(
     trainer = Trainer(p.learning, data.base.normaliser, p.device, p.cameras, data.base.sha256)
     trainer.add_demonstrations(data.base.demonstrations)
     trainer.successes_demonstrate = not p.demo_dir
-    trainer.before = Pretraining(bags=tuple(str(d.resolve()) for d in directories))
+    # Bag by bag: a folder may hold others by the time the run is resumed.
+    trainer.before = Pretraining(bags=tuple(str(b.resolve()) for d in directories for b in bag_paths(d)))
     for episode in learnt:
         trainer.add_recorded(episode)
     return trainer

@@ -4,16 +4,20 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 
 from resfit_ros import graphs, phases
 from resfit_ros.cli.what_to_run import look_at
+from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
-from resfit_ros.learning.blind_record import commitment, files, is_unfinished
+from resfit_ros.core.types import Outcome
+from resfit_ros.learning.blind_record import commitment, files, is_unfinished, lock
 from resfit_ros.learning.checkpoint import save_checkpoint
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.msg import Action
+from resfit_ros.srv import Label
 
 SCENE = 900_000
 
@@ -24,6 +28,17 @@ def checkpoint(config, policy_dir, tmp_path) -> Path:
     normaliser, identity = look_at(config, str(policy_dir))
     learning = LearningConfig(critic_ensemble=2, hidden_width=32, batch_size=32)
     return save_checkpoint(tmp_path / "checkpoints", Trainer(learning, normaliser, "cpu", (), identity), {})
+
+
+@pytest.fixture
+def bad_checkpoint(config, policy_dir, tmp_path) -> Path:
+    """A residual of finite weights that overflow everywhere but at the mean of all inputs, where it is tried."""
+    normaliser, identity = look_at(config, str(policy_dir))
+    trainer = Trainer(LearningConfig(critic_ensemble=2, hidden_width=32), normaliser, "cpu", (), identity)
+    with torch.no_grad():
+        for actor in (trainer.agent.actor, trainer.agent.average_actor):
+            actor.trunk[0].weight.fill_(torch.finfo(torch.float32).max)
+    return save_checkpoint(tmp_path / "bad", trainer, {})
 
 
 def acted(probe, episode: dict) -> set[tuple[int, int]]:
@@ -92,6 +107,47 @@ def test_when_interrupted_expect_it_to_go_on_with_the_same_order(
     ids = [e["episode_id"] for e in result["episodes"]]
     assert len(set(ids)) == len(ids) == 8
     assert {result["arms"][arm]["episodes"] for arm in result["arms"]} == {4}
+
+
+def test_when_reset_in_the_middle_expect_the_same_trial_again_and_every_episode_counted(
+    start, config, policy_dir, checkpoint, tmp_path
+):
+    result_path = tmp_path / "evaluation.json"
+    probe = start(graphs.evaluate_graph(config, policy_dir, checkpoint, result_path, None, 1, SCENE, seed=0))
+    probe.wait(lambda: any(a.step >= 2 for a in probe.seen["action"]))
+    with pytest.raises(ConfigError, match="an evaluation is running there"):
+        lock(result_path)
+    late = probe.call(Label, "label", Label.Request(outcome=int(Outcome.FAILURE), episode_id=99))
+    assert not late.success and late.message.startswith("the label is meant for episode 99")
+    answer = probe.call(Trigger, "reset", Trigger.Request())
+    assert (answer.success, answer.message) == (True, "episode 1 aborted; the evaluator runs it again")
+    off = probe.call(SetBool, "enable_residual", SetBool.Request(data=False))
+    assert (off.success, off.message) == (False, "refused: a blind evaluation chooses who acts")
+    probe.wait(result_path.exists, 120.0)
+    result = json.loads(result_path.read_text())
+    ends = probe.ended(3)
+    assert [(e.episode_id, Outcome(e.outcome) is Outcome.ABORTED) for e in ends] == [
+        (1, True),
+        (2, False),
+        (3, False),
+    ]
+    assert ends[0].scene_seed == ends[1].scene_seed == SCENE
+    assert [e["episode_id"] for e in result["episodes"]] == [1, 2, 3]
+    assert all(e["as_planned"] for e in result["episodes"])
+
+
+def test_when_a_correction_is_not_finite_expect_nobody_told_and_the_episode_counted(
+    start, config, policy_dir, bad_checkpoint, tmp_path
+):
+    result_path = tmp_path / "evaluation.json"
+    probe = start(graphs.evaluate_graph(config, policy_dir, bad_checkpoint, result_path, None, 1, SCENE, seed=0))
+    probe.watch(DiagnosticArray, "/diagnostics", 50)
+    probe.wait(result_path.exists, 120.0)
+    result = json.loads(result_path.read_text())
+    (tuned,) = [e for e in result["episodes"] if e["arm"] == "finetuned"]
+    assert tuned["as_planned"] and all(a.tainted for a in probe.of_episode("action", tuned["episode_id"]))
+    texts = {s.message for m in probe.seen["/diagnostics"] for s in m.status}
+    assert texts and not [text for text in texts if "finite" in text]
 
 
 def test_when_the_residual_is_switched_off_expect_no_episode_until_it_is_on(

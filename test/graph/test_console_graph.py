@@ -26,7 +26,7 @@ class Page:
     """A browser's side of the websocket."""
 
     def __init__(self, socket) -> None:
-        self.socket, self.view = socket, {}
+        self.socket, self.view, self.seen = socket, {}, None
         self._pressed = 0
 
     async def until(self, condition) -> None:
@@ -35,7 +35,8 @@ class Page:
         while not (self.view and condition(self.view)):
             message = await self.socket.receive(timeout=ANSWER_S)
             assert message.type is aiohttp.WSMsgType.TEXT, message
-            self.view = json.loads(message.data).get("view", self.view)
+            told = json.loads(message.data)
+            self.view, self.seen = told.get("view", self.view), told.get("now_s", self.seen)
             assert time.monotonic() < end, f"not so within {ANSWER_S:g} s: {json.dumps(self.view)[:3000]}"
 
     async def press(self, control: str) -> str:
@@ -43,7 +44,9 @@ class Page:
         await self.until(lambda v: v["controls"][control]["enabled"])
         before = self.view["controls"][control]["answer"]
         self._pressed += 1
-        await self.socket.send_json({"type": "press", "id": self._pressed, "control": control})
+        await self.socket.send_json(
+            {"type": "press", "id": self._pressed, "control": control, "seen": self.seen}
+        )
         await self.until(lambda v: v["controls"][control]["answer"] not in (None, before))
         return self.view["controls"][control]["answer"]["text"]
 

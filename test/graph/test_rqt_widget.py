@@ -33,6 +33,15 @@ class Picture:
     pixels = np.full((30, 40, 3), 200, np.uint8)
 
 
+class Clock:
+    """Steady, by hand [s]."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 class HeldLink:
     """A link whose view the test fills; keeps what was pressed."""
 
@@ -66,8 +75,13 @@ def link() -> HeldLink:
 
 
 @pytest.fixture
-def window(application, link):
-    made = OperatorWidget(link)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def window(application, link, clock):
+    made = OperatorWidget(link, clock)
     made.resize(1100, 900)
     made.show()
     made.activateWindow()
@@ -96,10 +110,57 @@ def test_when_a_button_goes_down_expect_its_control_pressed(window, link, contro
     assert ABOUT[button.control].label in button.words()
 
 
-@pytest.mark.parametrize("key", ["S", "F", "D", "R", "E", "A", "H"])
+@pytest.mark.parametrize("key", ["S", "F", "D", "R", "E", "H"])
 def test_when_a_letter_is_pressed_expect_its_shortcut_once(window, link, key):
     QTest.keyClick(window, getattr(Qt, f"Key_{key}"))
     assert link.keys == [key]
+
+
+def test_when_arm_has_just_been_offered_expect_its_key_to_wait_until_it_has_been_seen(window, link, clock):
+    QTest.keyClick(window, Qt.Key_A)
+    safety(link, SafetyState.DISARMED)
+    window.refresh()
+    QTest.keyClick(window, Qt.Key_A)
+    assert link.keys == []
+    assert "0.7 s" in window.buttons.buttons[Control.ARM].words()
+    clock.now_s += 0.8
+    QTest.keyClick(window, Qt.Key_A)
+    assert link.keys == ["A"]
+
+
+def test_when_hold_becomes_resume_expect_a_double_click_to_hold_alone(window, link, clock):
+    safety(link, SafetyState.ARMED)
+    window.refresh()
+    button = window.buttons.buttons[Control.HOLD]
+    QTest.mouseClick(button, Qt.LeftButton)
+    safety(link, SafetyState.HOLD, Reason.OPERATOR)
+    window.refresh()
+    QTest.mouseClick(button, Qt.LeftButton)
+    assert link.pressed == [Control.HOLD]
+    assert "just changed" in button.words()
+    clock.now_s += 0.8
+    QTest.mouseClick(button, Qt.LeftButton)
+    assert link.pressed == [Control.HOLD, Control.RESUME]
+
+
+def test_when_the_residual_has_just_been_switched_expect_its_key_not_to_switch_back(window, link):
+    link.view.on_diagnostics("residual", 0, "acting", {"residual enabled": "True"}, 0)
+    QTest.keyClick(window, Qt.Key_E)
+    assert link.keys == []
+
+
+def test_when_two_windows_are_open_expect_the_space_bar_to_stop_both_robots(window, link, clock):
+    other = HeldLink()
+    second = OperatorWidget(other, clock)
+    second.show()
+    try:
+        QTest.keyClick(second, Qt.Key_Space)
+        assert (link.keys, other.keys) == (["Space"], ["Space"])
+    finally:
+        second.stop()
+        second.close()
+    QTest.keyClick(window, Qt.Key_Space)
+    assert (link.keys, other.keys) == (["Space"] * 2, ["Space"])
 
 
 def test_when_the_space_bar_is_pressed_in_a_text_field_expect_the_estop_and_no_space(window, link):
@@ -157,3 +218,13 @@ def test_when_a_camera_is_chosen_expect_its_picture_and_the_choice_kept(window, 
     assert window.camera.names.currentText() == "wrist"
     assert (window.camera.canvas.image.width(), window.camera.canvas.image.height()) == (40, 30)
     assert window.camera.canvas.image.pixelColor(0, 0).red() == 200
+
+
+def test_when_a_camera_stops_expect_that_said_over_its_last_picture(window, link, clock):
+    link.view.cameras = ("scene",)
+    window.refresh()
+    clock.now_s += 2.5
+    window.refresh()
+    assert window.camera.canvas.words == "no new picture for 2 s"
+    assert window.camera.canvas.image is not None
+    assert not window.grab().isNull()

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from resfit_ros.cli.evaluate import _finish
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.types import Outcome
-from resfit_ros.learning.blind_record import BlindRecord, commitment, files, is_unfinished, random_seed
+from resfit_ros.learning.blind_record import BlindRecord, commitment, files, is_unfinished, lock, random_seed
 from resfit_ros.learning.evaluation import Result, schedule
 from resfit_ros.learning.evaluation_result import ALL_RUN, BY_HAND, why_over, write_result
+
+pytest.importorskip("rclpy", reason="rclpy is not installed; run 'make setup'")
+
+from resfit_ros.phases import _evaluated_so_far  # noqa: E402
 
 ARMS = ["base", "finetuned"]
 PLAN = {
@@ -104,6 +109,34 @@ def test_when_a_whole_line_is_damaged_expect_it_named(path, line):
     files(path)[2].write_text(line + "\n")
     with pytest.raises(DataError, match="line 1"):
         BlindRecord.resume(path)
+
+
+def test_when_a_line_stands_twice_expect_the_second_named(path):
+    record = begun(path)
+    run(record, 2)
+    journal = files(path)[2]
+    journal.write_bytes(journal.read_bytes() + journal.read_bytes().splitlines(keepends=True)[1])
+    with pytest.raises(DataError, match="line 3: .*episode 2 of the order is next, not 1"):
+        BlindRecord.resume(path)
+
+
+def test_when_an_evaluation_runs_there_expect_a_second_one_refused_until_it_ends(path):
+    with lock(path), pytest.raises(ConfigError, match="an evaluation is running there"):
+        lock(path)
+    lock(path).close()
+
+
+def test_when_an_evaluation_runs_there_expect_it_neither_ended_by_hand_nor_started_over(path):
+    run(begun(path), 3)
+    kept = {file: file.read_bytes() for file in files(path)}
+    with lock(path):
+        with pytest.raises(ConfigError, match="an evaluation is running there"):
+            _finish(path)
+        for resume in (False, True):
+            with pytest.raises(ConfigError, match="an evaluation is running there"):
+                _evaluated_so_far(path, None, resume)
+    assert not path.exists() and {file: file.read_bytes() for file in files(path)} == kept
+    assert _finish(path)["episodes_run"] == 3
 
 
 @pytest.mark.parametrize("data", [b"", b"not base64!", base64.b64encode(b"not zlib")])

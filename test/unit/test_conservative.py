@@ -1,5 +1,7 @@
 """CQL and Cal-QL: which values are pushed down, how far, and which are not."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -64,18 +66,24 @@ def test_when_all_values_are_alike_expect_their_distance_from_the_recorded_ones(
     assert value_of(loss_of(agent, 0.2)) == pytest.approx(0.5, abs=1e-5)
 
 
-@pytest.mark.parametrize(("observed", "loss"), [(0.9, 0.7), (0.4, 0.5)])
-def test_when_a_return_was_observed_expect_it_as_the_least_value_that_is_pushed(observed, loss):
+@pytest.mark.parametrize("observed", [0.9, 0.75, 0.4])
+def test_when_a_return_was_observed_expect_it_as_the_least_value_of_the_policys_actions(observed):
     agent = make_agent()
     constant_critic(agent, 0.7)
-    assert value_of(loss_of(agent, 0.2, observed)) == pytest.approx(loss, abs=1e-5)
+    t = agent.config.conservative_temperature
+    # Half of the actions are uniform, and keep their value.
+    mean = (math.exp(0.7 / t) + math.exp(max(0.7, observed) / t)) / 2
+    assert value_of(loss_of(agent, 0.2, observed)) == pytest.approx(t * math.log(mean) - 0.2, abs=1e-5)
 
 
-def test_when_values_lie_below_the_observed_return_expect_nothing_pushed_further():
+@pytest.mark.parametrize("observed", [None, 0.35, 0.8])
+def test_when_values_lie_below_the_observed_return_expect_only_uniform_actions_pushed(observed):
     agent = make_agent()
     constant_critic(agent, 0.3)
-    loss_of(agent, 0.0, observed=0.8).backward()
-    assert all(p.grad is None or not p.grad.any() for p in agent.critic.parameters())
+    loss_of(agent, 0.0, observed=observed).backward()
+    ratio = 0.0 if observed is None else math.exp((observed - 0.3) / agent.config.conservative_temperature)
+    pushed = 1.0 / (1.0 + ratio)
+    assert float(agent.critic.head.bias.grad.sum()) == pytest.approx(pushed, abs=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=["scalar", "c51", "hl_gauss"])

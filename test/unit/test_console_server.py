@@ -40,8 +40,9 @@ def test_when_buttons_are_pressed_expect_each_in_order_with_its_answer():
     async def run():
         graph = StillGraph()
         async with serving(graph=graph) as (_, address, session), connected(session, address) as socket:
+            seen = (await heard(socket, "state"))["now_s"]
             for number, control in enumerate(("estop", "arm", "success")):
-                await socket.send_json({"type": "press", "id": number, "control": control})
+                await socket.send_json({"type": "press", "id": number, "control": control, "seen": seen})
             answers = [await heard(socket, "answer") for _ in range(3)]
             assert [(a["id"], a["control"], a["taken"]) for a in answers] == [
                 (0, "estop", True),
@@ -51,6 +52,40 @@ def test_when_buttons_are_pressed_expect_each_in_order_with_its_answer():
         assert graph.pressed == [Control.ESTOP, Control.ARM, Control.SUCCESS]
 
     asyncio.run(run())
+
+
+def test_when_a_stalled_network_delivers_presses_late_expect_stops_alone_to_count():
+    async def run():
+        graph = StillGraph()
+        async with serving(graph=graph) as (_, address, session), connected(session, address) as socket:
+            seen = (await heard(socket, "state"))["now_s"] - 2.0
+            for number, control in enumerate(("resume", "arm", "hold", "estop")):
+                await socket.send_json({"type": "press", "id": number, "control": control, "seen": seen})
+            answers = [await heard(socket, "answer") for _ in range(4)]
+            assert [a["taken"] for a in answers] == [False, False, True, True]
+            assert "s old (slow network)" in answers[1]["why"]
+        assert graph.pressed == [Control.HOLD, Control.ESTOP]
+
+    asyncio.run(run())
+
+
+def test_when_a_state_cannot_be_made_expect_the_next_one_sent(caplog):
+    async def run():
+        graph = StillGraph()
+        whole, fails = graph.snapshot, [KeyError("no such field")] * 3
+        async with serving(graph=graph) as (_, address, session), connected(session, address) as socket:
+            await heard(socket, "state")
+            graph.snapshot = lambda: (_raise(fails.pop()) if fails else whole())
+            while fails:
+                await heard(socket, "state")
+            await heard(socket, "state")
+
+    asyncio.run(run())
+    assert [r.getMessage() for r in caplog.records] == ["left out, and tried again"]
+
+
+def _raise(error):
+    raise error
 
 
 def test_when_two_pages_are_open_expect_states_on_both():

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from resfit_ros.bringup import load_config
 from resfit_ros.cli.data import data_app
-from resfit_ros.cli.data_config import expected_about, known_robot
+from resfit_ros.cli.data_config import known_robot
+from resfit_ros.data.expected import configured_about
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.types import Outcome
 from resfit_ros.data.bag_about import BagAbout
@@ -209,7 +210,7 @@ def test_when_nothing_is_known_of_the_robot_expect_neither_names_nor_limits(tmp_
 
 
 def test_when_a_configuration_has_no_cameras_expect_none_in_its_bags():
-    about = expected_about(LIFT)
+    about = configured_about(LIFT)
     assert (len(about.joint_names), about.control_hz, about.image_size) == (29, 20.0, ())
     assert about.state == ("joint_positions", "joint_velocities", "pose/box")
 

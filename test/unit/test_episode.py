@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal
+from resfit_ros.core.episode import EpisodeMachine, EpisodeState, Refusal, starts_after_reset
 from resfit_ros.core.types import EpisodeEnded, Outcome
 
 PERIOD_NS = 50_000_000
@@ -111,10 +111,37 @@ def test_when_label_comes_with_the_last_observation_expect_success_not_timeout()
     assert observe(machine, 4).outcome is Outcome.SUCCESS
 
 
-def test_when_success_is_labelled_before_any_action_expect_abort():
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABORTED])
+def test_when_labelled_before_any_action_expect_abort(outcome):
     machine = running(observed=1)
-    end = machine.on_label(Outcome.SUCCESS, stamp(0), "button")
+    end = machine.on_label(outcome, stamp(0), "button")
     assert (end.outcome, end.steps) == (Outcome.ABORTED, 0)
+
+
+def test_when_a_label_is_meant_for_another_episode_expect_it_refused_and_the_running_one_to_go_on():
+    machine = running(observed=3, first_episode_id=7)
+    refusal = machine.on_label(Outcome.FAILURE, stamp(2), "button", episode_id=6)
+    assert refusal == Refusal("the label is meant for episode 6; episode 7 is running")
+    assert machine.state is EpisodeState.RUNNING and observe(machine, 3) is None
+
+
+@pytest.mark.parametrize("meant_for", [0, 7])
+def test_when_a_label_is_meant_for_the_running_episode_or_for_any_expect_it_taken(meant_for):
+    machine = running(observed=3, first_episode_id=7)
+    assert machine.on_label(Outcome.FAILURE, stamp(2), "button", meant_for).outcome is Outcome.FAILURE
+
+
+@pytest.mark.parametrize(
+    ("auto_start", "nodes", "starts"),
+    [
+        (False, ("residual", "evaluator"), False),
+        (False, ("residual",), True),
+        (True, ("residual",), True),
+        (True, ("residual", "evaluator"), True),
+    ],
+)
+def test_when_reset_expect_a_start_unless_an_evaluator_decides(auto_start, nodes, starts):
+    assert starts_after_reset(auto_start, nodes) is starts
 
 
 def test_when_labelled_expect_seed_and_labeller_in_the_end():

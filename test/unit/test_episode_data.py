@@ -1,12 +1,15 @@
 """Episodes as arrays, to bags and back."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import episode_messages
+from serialised import write_bag
 
 from resfit_ros.core.errors import DataError, ShapeError
-from resfit_ros.core.types import Outcome
+from resfit_ros.core.types import Action, EpisodeEnded, Executed, Observation, Outcome
 from resfit_ros.data.bag_about import BagAbout, read_about
 from resfit_ros.data.episode_data import EpisodeData, read_episode, write_episode
 from resfit_ros.data.mcap_scan import DamagedBag
@@ -53,6 +56,13 @@ def test_when_written_and_read_expect_the_same_bits(tmp_path, cameras):
     assert_same(read_episode(path), data)
 
 
+def test_when_columns_were_reordered_expect_it_written_all_the_same(tmp_path):
+    data = episode()
+    turned = {n: getattr(data, n)[:, ::-1] for n in ("states", "bases", "actions")}
+    data = dataclasses.replace(data, **turned)
+    assert_same(read_episode(write_episode(tmp_path, 1, data, BagAbout())), data)
+
+
 def test_when_written_expect_the_assembler_to_make_its_transitions(tmp_path):
     data = episode()
     path = write_episode(tmp_path, 1, data, BagAbout())
@@ -93,8 +103,61 @@ def test_when_nothing_is_left_expect_it_said(tmp_path):
     (file,) = path.glob("*.mcap")
     with file.open("rb+") as opened:
         opened.truncate(200)
-    with pytest.raises(DataError, match="no whole first step"):
+    with pytest.raises(DataError, match="no step of it is whole"):
         read_episode(path, lambda words: None)
+
+
+def messages(number=1, steps=4, outcome=Outcome.SUCCESS) -> list:
+    return episode_messages(np.random.default_rng(number), steps, outcome, episode_id=number)
+
+
+def bag_with(directory: Path, values: list) -> Path:
+    write_bag(directory, values)
+    return directory / "episode_000001"
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_when_a_bag_holds_two_episodes_expect_their_numbers(tmp_path, mixed):
+    both = messages(1) + messages(2)
+    values = sorted(both, key=lambda m: m.stamp_ns) if mixed else both
+    with pytest.raises(DataError, match="holds the episodes 1, 2, expected one"):
+        read_episode(bag_with(tmp_path, values))
+
+
+@pytest.mark.parametrize("kind", [Observation, Action, Executed])
+def test_when_the_first_step_is_lost_expect_the_others_under_their_numbers(tmp_path, kind):
+    values = messages()
+    kept = [m for m in values if not (type(m) is kind and m.step == 0)]
+    found = read_episode(bag_with(tmp_path, kept))
+    assert found.missing.tolist() == [True, False, False, False]
+    assert found.states[:, 0].tolist() == [1, 1, 2, 3, 4]  # the step of each row
+    executed = [m.action for m in values if isinstance(m, Executed)]
+    np.testing.assert_array_equal(found.actions, [executed[1], *executed[1:]])
+    assert_same(read_episode(write_episode(tmp_path / "again", 1, found, BagAbout())), found)
+
+
+def test_when_every_second_observation_is_lost_expect_that_no_step_is_whole(tmp_path):
+    kept = [m for m in messages() if not (isinstance(m, Observation) and m.step % 2)]
+    with pytest.raises(DataError, match="no step of it is whole.*leave it out"):
+        read_episode(bag_with(tmp_path, kept))
+
+
+def test_when_a_step_is_observed_twice_expect_what_its_action_answered(tmp_path):
+    values = messages()
+    at = next(i for i, m in enumerate(values) if isinstance(m, Observation) and m.step == 2)
+    other = dataclasses.replace(values[at], stamp_ns=values[at].stamp_ns - 1, state=-values[at].state)
+    path = bag_with(tmp_path, [*values[:at], other, *values[at:]])
+    (segment,) = next(read_episodes([path], 2, 3)).segments
+    np.testing.assert_array_equal(read_episode(path).states, segment.states)
+    np.testing.assert_array_equal(segment.states[2], values[at].state)
+
+
+def test_when_an_episode_ends_twice_expect_the_first_end(tmp_path):
+    values = messages()
+    assert isinstance(values[-1], EpisodeEnded)
+    again = dataclasses.replace(values[-1], outcome=Outcome.FAILURE, steps=2)
+    found = read_episode(bag_with(tmp_path, [*values, again]))
+    assert (found.outcome, len(found)) == (Outcome.SUCCESS, 4)
 
 
 def test_when_arrays_do_not_fit_expect_the_sizes_named():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from exported_actors import SETTINGS, exported
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from resfit_ros.core.types import Observation
 from resfit_ros.learning.actor_slot import ActorSlot
 from resfit_ros.learning.exported import ExportedResidual
 from resfit_ros.learning.exported_file import HASHES, MANIFEST, TORCH_GRAPH, read_exported, write_exported
+from resfit_ros.learning.exported_graph import MODEL
 from resfit_ros.learning.hashes import sha256
 
 pytest.importorskip("onnx", reason="pip install onnx")
@@ -280,3 +282,74 @@ def test_when_a_program_holds_what_would_be_unpickled_expect_refusal(torch_file,
 def test_when_a_program_is_exported_expect_no_pickle_in_it(torch_file):
     with zipfile.ZipFile(io.BytesIO(read_exported(torch_file)[1][TORCH_GRAPH])) as inner:
         assert [n for n in inner.namelist() if inner.read(n)[:1] == b"\x80" or inner.read(n)[:2] == b"PK"] == []
+
+
+# -- code -----------------------------------------------------------------------------------------
+
+
+def doctored(path: Path, out: Path, change) -> Path:
+    """A file whose program says something else; change: of the JSON of the program."""
+    inner = read_exported(path)[1][TORCH_GRAPH]
+    with zipfile.ZipFile(io.BytesIO(inner)) as archive:
+        model = json.loads(archive.read(f"archive/{MODEL}"))
+    change(model)
+    return rewritten(path, out, actor_pt2=with_inner(inner, MODEL, json.dumps(model).encode()))
+
+
+def graph_of(model: dict) -> dict:
+    return model["graph_module"]["graph"]
+
+
+def sized(model: dict, expression: str) -> None:
+    symbolic = {"as_expr": {"expr_str": expression, "hint": None}}
+    graph_of(model)["tensor_values"]["vector"]["sizes"][0] = symbolic
+
+
+def valued(model: dict, expression: str) -> None:
+    graph_of(model)["sym_int_values"]["s0"] = {"as_expr": {"expr_str": expression, "hint": None}}
+
+
+def guarded(model: dict, expression: str) -> None:
+    model["guards_code"] = [expression]
+
+
+def targeted(model: dict, _expression: str) -> None:
+    graph_of(model)["nodes"][0]["target"] = "torch.hub.load"
+
+
+def from_file(model: dict, _expression: str) -> None:
+    graph_of(model)["nodes"][0]["target"] = "torch.ops.aten.from_file.default"
+
+
+def imported(model: dict, _expression: str) -> None:
+    factory = {"default_factory_module": "antigravity", "default_factory_name": "x", "dict_context": []}
+    context = json.dumps(factory)
+    tree = {"type": "collections.defaultdict", "context": context, "children_spec": []}
+    model["graph_module"]["module_call_graph"][0]["signature"]["in_spec"] = json.dumps([1, tree])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (sized, "'as_expr'"),
+        (valued, "'sym_int_values'"),
+        (guarded, "'guards_code'"),
+        (targeted, "the operator 'torch.hub.load'"),
+        (from_file, "the operator 'torch.ops.aten.from_file.default'"),
+        (imported, "'in_spec'"),
+    ],
+)
+def test_when_a_program_holds_code_expect_refusal_before_pytorch_reads_it(
+    torch_file, tmp_path, monkeypatch, change, words
+):
+    written, read = tmp_path / "written", []
+    expression = f"__import__('pathlib').Path({str(written)!r}).touch()"
+    path = doctored(torch_file, tmp_path / "x.resfit", lambda model: change(model, expression))
+    monkeypatch.setattr(torch.export, "load", read.append)
+    with pytest.raises(DataError, match=f"holds {words} in archive/{MODEL}, which"):
+        ExportedResidual(path)
+    assert (written.exists(), read) == (False, [])
+
+
+def test_when_a_program_sees_pictures_expect_it_accepted(tmp_path):
+    assert ExportedResidual(exported(tmp_path, "images", "torch-export").path)

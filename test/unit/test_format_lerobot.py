@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from lerobot_datasets import V2, both, columns, dataset, pictures, read
+from lerobot_datasets import V2, both, columns, dataset, info, pictures, read
 
 from resfit_ros.core.errors import ConfigError, DataError, MismatchError
 from resfit_ros.core.types import Outcome
@@ -71,6 +71,59 @@ def test_when_joints_come_in_another_order_expect_ours_and_a_note(tmp_path, vers
     assert found[0][1].joint_names == ("elbow", "shoulder")
     assert "brought into the order of joint_names" in said[0] and len(said) == 2
     assert "observation.state are not named as the joints" in said[1]
+
+
+def named_state(names: list[str]) -> dict:
+    """Features whose state has these columns."""
+    features = info(V2, 1, False)["features"]
+    features["observation.state"] = {"dtype": "float32", "shape": [len(names)], "names": names}
+    return features
+
+
+@both
+def test_when_the_state_names_its_joints_in_another_order_expect_that_of_the_actions(tmp_path, version):
+    def two_columns(values, index):
+        return values | {"observation.state": values["observation.state"][:, :2]}
+
+    said, features = [], named_state(["elbow.pos", "shoulder.pos"])
+    root = dataset(tmp_path / "set", version, change=two_columns, features=features)
+    data, about = read(root, said)[0]
+    assert about.joint_names == ("shoulder", "elbow")
+    np.testing.assert_array_equal(data.states[:-1], columns(0, 6)["observation.state"][:, [1, 0]])
+    np.testing.assert_array_equal(data.actions, columns(0, 6)["action"])
+    (note,) = said
+    assert "columns of observation.state are brought into the order of the actions' joints" in note
+
+
+def test_when_a_block_of_the_state_names_its_joints_expect_it_alone_reordered(tmp_path):
+    features = named_state(["array/force/1/0", "joint_positions/elbow", "joint_positions/shoulder"])
+    said = []
+    data, _ = read(dataset(tmp_path / "set", V2, features=features), said)[0]
+    np.testing.assert_array_equal(data.states[:-1], columns(0, 6)["observation.state"][:, [0, 2, 1]])
+    assert len(said) == 1
+
+
+def test_when_the_state_is_named_otherwise_expect_it_kept_and_a_note(tmp_path):
+    said = []
+    data, _ = read(dataset(tmp_path / "set", V2, features=named_state(["x", "y", "z"])), said)[0]
+    np.testing.assert_array_equal(data.states[:-1], columns(0, 6)["observation.state"])
+    (note,) = said
+    assert "observation.state are not named as the joints; they keep their order" in note
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data_path": "data/{episode}.parquet"}, "KeyError: 'episode'"),
+        ({"data_path": "data/{}.parquet"}, "IndexError"),
+        ({"total_episodes": None}, "TypeError"),
+        ({"chunks_size": "many"}, "ValueError"),
+    ],
+)
+def test_when_info_does_not_tell_where_episodes_lie_expect_the_file_named(tmp_path, change, words):
+    root = dataset(tmp_path / "set", V2, **change)
+    with pytest.raises(DataError, match=f"meta/info.json: total_episodes, .*{words}"):
+        read(root)
 
 
 @both

@@ -1,6 +1,7 @@
 """robomimic datasets of other tools, written here with h5py in the layout that robomimic writes."""
 
 import collections
+import dataclasses
 import json
 
 import numpy as np
@@ -147,6 +148,35 @@ def test_when_rate_is_unknown_expect_it_asked_for(tmp_path):
 def test_when_joints_are_too_few_expect_both_counts(tmp_path):
     with pytest.raises(MismatchError, match="actions have 4 columns, expected 2"):
         read(dataset(tmp_path / "a.hdf5"), joint_names=("a", "b"))
+
+
+def exported(tmp_path, *state):
+    """A dataset of our own whose joints are shoulder and elbow, and the episode in it."""
+    wanted, about = episode(), dataclasses.replace(ABOUT, state=state)
+    path = tmp_path / "ours.hdf5"
+    bags = bags_of(tmp_path / "bags", wanted, about=about)
+    FORMATS["robomimic"].write(bags, path, ExportOptions(), print)
+    return path, wanted
+
+
+def test_when_joints_are_reordered_expect_those_of_the_state_too(tmp_path):
+    path, wanted = exported(tmp_path, "array/force/1", "joint_positions")
+    said = []
+    ((data, about),) = read(path, said, state_keys=(), joint_names=("elbow", "shoulder"))
+    assert about.joint_names == ("elbow", "shoulder")
+    np.testing.assert_array_equal(data.actions, wanted.actions[:, ::-1])
+    np.testing.assert_array_equal(data.bases, wanted.bases[:, ::-1])
+    np.testing.assert_array_equal(data.states, wanted.states[:, [0, 2, 1]])  # the last from next_obs
+    assert "brought into the order of joint_names" in said[0]
+
+
+def test_when_joints_are_reordered_and_blocks_of_the_state_unknown_expect_it_refused(tmp_path):
+    path, wanted = exported(tmp_path)
+    reorder = {"state_keys": (), "joint_names": ("elbow", "shoulder")}
+    with pytest.raises(MismatchError, match="its 3 columns are not of known blocks .none are told.; give those blocks as state"):
+        read(path, [], **reorder)
+    ((data, _),) = read(path, [], state=("joint_positions", "array/force/1"), **reorder)
+    np.testing.assert_array_equal(data.states, wanted.states[:, [1, 0, 2]])
 
 
 def test_when_rewards_are_dense_expect_the_outcome_asked_for(tmp_path):

@@ -128,7 +128,7 @@ def test_when_pretrained_expect_a_run_directory_with_everything(parameters, bags
     told = json.loads((run / RESULT).read_text())
     assert told["updates"] == 10
     assert (told["data"]["episodes"], told["held_out"]["episodes"]) == (4, 1)
-    assert told["bags"] == [str(bags)]
+    assert told["bags"] == [str(bags / f"episode_{i:06d}") for i in range(1, 7)]
     assert len(told["left_out"]) == 1
     assert len(told["errors"]["held_out_td"]) == len(told["errors"]["updates"])
     assert sum(b["count"] for b in told["calibration"]["bins"]) == told["held_out"]["steps"]

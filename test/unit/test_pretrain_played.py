@@ -1,5 +1,7 @@
 """Bags played over topics, one after another: the episodes of `resfit pretrain`, whatever their ids."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from builders import assert_same_segments, episode_messages
@@ -12,7 +14,7 @@ from resfit_ros.data.read_bags import bag_paths, read_episodes
 
 def episode(number: int, seed: int, outcome: Outcome = Outcome.SUCCESS, steps: int = 5) -> list:
     rng = np.random.default_rng(seed)
-    return [EpisodeStarted(0, number, -1), *episode_messages(rng, steps, outcome, episode_id=number)]
+    return [EpisodeStarted(1_000_000_000, number, -1), *episode_messages(rng, steps, outcome, episode_id=number)]
 
 
 def heard(played: PlayedEpisodes, messages) -> list:
@@ -40,9 +42,8 @@ def test_when_messages_of_an_episode_arrive_in_any_order_expect_the_same_episode
     started, *rest = ordered
     shuffled = [rest[i] for i in np.random.default_rng(seed).permutation(len(rest))]
     shuffled.insert(next(i for i, m in enumerate(shuffled) if isinstance(m, EpisodeEnded)), started)
-    played = PlayedEpisodes(2)
-    (once,) = heard(played, ordered)
-    (again,) = heard(played, shuffled)
+    (once,) = heard(PlayedEpisodes(2), ordered)
+    (again,) = heard(PlayedEpisodes(2), shuffled)
     assert_same_segments(again.segments, once.segments)
 
 
@@ -84,3 +85,57 @@ def test_when_a_message_comes_twice_expect_it_counted():
     played, given = PlayedEpisodes(2), episode(1, 1)
     heard(played, [*given[:4], *given[1:4], *given[4:]])
     assert played.duplicates == 3
+
+
+RESTART_NS = 3600 * 10**9  # from one recording to the next
+
+
+def at_another_time(messages: list, shift_ns: int = RESTART_NS) -> list:
+    return [dataclasses.replace(m, stamp_ns=m.stamp_ns + shift_ns) for m in messages]
+
+
+def past_the_end(number: int, steps: int) -> list:
+    """What the chain still sends in the recorder's grace: the step after the last one."""
+    longer = episode(number, seed=99, steps=steps + 2)
+    return [m for m in longer if getattr(m, "step", -1) >= steps and not isinstance(m, EpisodeEnded)]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.SUCCESS, Outcome.ABORTED])
+@pytest.mark.parametrize("shift_ns", [0, RESTART_NS])
+def test_when_messages_come_past_the_end_expect_none_of_them_in_the_next_folders_episode(outcome, shift_ns):
+    played, second = PlayedEpisodes(2), at_another_time(episode(1, 2, steps=8), shift_ns)
+    strays = past_the_end(1, steps=5)
+    assert [type(m).__name__ for m in strays[:3]] == ["Observation", "Action", "Executed"]
+    heard(played, [*episode(1, 1, outcome), *strays])
+    assert played.late == len(strays)
+    (given,) = heard(played, second)
+    (alone,) = heard(PlayedEpisodes(2), second)
+    assert given.steps_lost == 0
+    assert_same_segments(given.segments, alone.segments)
+
+
+def test_when_messages_come_past_an_end_that_was_flushed_expect_them_dropped():
+    played = PlayedEpisodes(2)
+    heard(played, without_executed(episode(1, 1), 2))
+    assert len(played.flush()) == 1
+    assert heard(played, past_the_end(1, steps=5)) == []
+    assert played.late == len(past_the_end(1, steps=5))
+
+
+@pytest.mark.parametrize("first", [0, 4])
+def test_when_a_bag_without_an_end_is_played_first_expect_the_next_one_alone(first):
+    played, second = PlayedEpisodes(2), at_another_time(episode(1, 2, steps=4))
+    started, *rest = second
+    assert heard(played, episode(1, 1, steps=9)[:-1]) == []  # longer than the next
+    # Topics may overtake each other: some of its messages are heard before its beginning.
+    given = heard(played, [*rest[:first], started, *rest[first:]])
+    assert [e.steps_lost for e in given] == [0]
+    assert_same_segments(given[0].segments, heard(PlayedEpisodes(2), second)[0].segments)
+
+
+def test_when_an_incomplete_episode_is_followed_by_its_id_expect_neither_has_messages_of_the_other():
+    played, second = PlayedEpisodes(2), at_another_time(episode(1, 2))
+    started, *rest = second
+    given = heard(played, [*without_executed(episode(1, 1), 2), *rest[:2], started, *rest[2:]])
+    assert [e.steps_lost for e in given] == [1, 0]
+    assert_same_segments(given[1].segments, heard(PlayedEpisodes(2), second)[0].segments)

@@ -15,7 +15,9 @@ from resfit_ros.core.transitions import TransitionAssembler
 from resfit_ros.core.types import Executed, Observation, Outcome
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.demonstrations import labelled, successful_segments
+from resfit_ros.data.episode_data import EpisodeData, write_episode
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
+from resfit_ros.data.mcap_scan import DamagedBag
 from resfit_ros.data.read_bags import bag_paths, read_episodes, read_messages
 from resfit_ros.policies.protocol import PolicySpec
 
@@ -196,3 +198,36 @@ def test_when_another_robot_follows_in_the_bag_expect_what_came_before(tmp_path)
         list(read_episodes([path], 2))
     assert [len(e.segments[0]) for e in read_episodes([path], 2, None, said.append) if e.segments] == [6]
     assert len(said) == 1
+
+
+def test_when_one_demonstration_is_of_another_robot_expect_it_named_and_the_others_used(tmp_path):
+    about = BagAbout(joint_names=("a", "b"))
+    for number, names in ((1, ("a", "b")), (2, ("b", "a"))):
+        write_episode(tmp_path, number, demonstration(), BagAbout(joint_names=names))
+    said = []
+    (segment,) = successful_segments(tmp_path, 2, 3, about, said.append)
+    assert segment.episode_id == 1
+    assert len(said) == 1 and "'b' at place 0, expected 'a'" in said[0]
+
+
+def test_when_one_demonstration_is_cut_expect_it_named_and_the_others_used(tmp_path):
+    for number in (1, 2):
+        write_episode(tmp_path, number, demonstration(), BagAbout())
+    (file,) = (tmp_path / "episode_000002").glob("*.mcap")
+    with file.open("rb+") as opened:
+        opened.truncate(file.stat().st_size // 8)
+    said = []
+    assert [s.episode_id for s in successful_segments(tmp_path, 2, 3, None, said.append)] == [1]
+    assert len(said) == 1 and "episode_000002" in said[0]
+    with pytest.raises(DamagedBag):
+        successful_segments(tmp_path, 2, 3)
+
+
+def demonstration(steps: int = 6) -> EpisodeData:
+    return EpisodeData(
+        states=np.zeros((steps + 1, 3), np.float32),
+        bases=np.zeros((steps + 1, 2), np.float32),
+        actions=np.zeros((steps, 2), np.float32),
+        stamps_ns=10**18 + np.arange(steps + 1) * 50_000_000,
+        outcome=Outcome.SUCCESS,
+    )

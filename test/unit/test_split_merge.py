@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from builders import episode_messages
 from hypothesis import given
 from hypothesis import strategies as st
+from serialised import write_bag
 
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.types import Outcome
@@ -163,6 +165,18 @@ def test_when_a_bag_holds_nothing_expect_a_note_and_the_others(tmp_path):
     assert merge_bags(tmp_path / "out", [source], notes.append) == 1
     assert "episode_000001" in notes[0]
     assert "left out" in notes[0]
+
+
+def test_when_a_bag_holds_two_episodes_expect_it_left_out_and_both_named(tmp_path):
+    source, rng = folder(tmp_path / "a", "S"), np.random.default_rng(0)
+    two = [m for number in (7, 9) for m in episode_messages(rng, 4, episode_id=number)]
+    write_bag(source, two, episode_id=2)
+    notes = []
+    assert merge_bags(tmp_path / "out", [source], notes.append) == 1
+    assert [b.name for b in bag_directories(tmp_path / "out")] == ["episode_000001"]
+    (note,) = notes
+    assert "episode_000002: holds the episodes 7, 9" in note
+    assert "left out" in note
 
 
 def test_when_no_bag_can_be_used_expect_an_error_and_nothing_written(tmp_path):

@@ -344,7 +344,7 @@ def test_when_keys_are_listed_expect_each_control_once_and_none_that_releases_th
     pressed = [control for several in SHORTCUTS.values() for control in several]
     assert len(pressed) == len(set(pressed))
     assert SHORTCUTS["Space"] == (Control.ESTOP,)
-    assert set(Control) - set(pressed) == {Control.DISARM, Control.RELEASE_ESTOP}
+    assert set(Control) - set(pressed) == {Control.DISARM, Control.RELEASE_ESTOP, Control.RESUME}
 
 
 def test_when_the_view_is_imported_expect_core_alone_beside_itself():

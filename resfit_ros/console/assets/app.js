@@ -65,6 +65,9 @@ const connection = new Connection({
   frame(number, blob) {
     camera.show(number, blob);
   },
+  answer(message) {
+    if (message.why) controls.say(`${controls.labelOf(message.control)}: ${message.why}`, 'bad');
+  },
   refused(message) {
     controls.say(`refused: ${message.message}`, 'bad');
   },

@@ -30,6 +30,7 @@ export class Connection {
     this.heardMs = null;
     this.tries = 0;
     this.number = 0;
+    this.seenS = null;  // when the newest state was made, by the console's clock
     this.offset = Infinity;  // of our clock and the console's, where nothing was held up
     this.estop = null;
     this.stopped = false;  // until there is another token
@@ -62,6 +63,7 @@ export class Connection {
     const message = JSON.parse(data);
     if (message.type === 'state') {
       this.setAlive(true);
+      this.seenS = message.now_s;
       this.measureDelay(message.now_s);
     }
     if (message.type === 'answer' && this.estop?.id === message.id) this.estopTaken();
@@ -122,17 +124,18 @@ export class Connection {
     return true;
   }
 
-  // The number of the press, or null where it cannot be sent: it is not kept for later.
+  // The number of the press, or null where it cannot be sent: it is not kept for later. What a stalled network
+  // keeps, the console refuses by the age of the state that was shown, but for stops.
   press(control) {
     const id = ++this.number;
-    return this.alive && this.send({ type: 'press', id, control }) ? id : null;
+    return this.alive && this.send({ type: 'press', id, control, seen: this.seenS }) ? id : null;
   }
 
   // Over the websocket at once; where that does not answer, by requests of their own, again and again.
   pressEstop() {
     const id = ++this.number;
     clearTimeout(this.estop?.timer);
-    const asked = this.send({ type: 'press', id, control: 'estop' });
+    const asked = this.send({ type: 'press', id, control: 'estop', seen: this.seenS });
     this.estop = { id, tries: 0, timer: null };
     this.on.estop('asked for, not confirmed yet', false);
     this.estop.timer = setTimeout(() => this.postEstop(this.estop), asked && this.alive ? ESTOP_RETRY_MS : 0);

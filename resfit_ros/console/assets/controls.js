@@ -74,6 +74,10 @@ export class Controls {
     this.render();
   }
 
+  labelOf(name) {
+    return this.controls?.[name]?.label ?? name;
+  }
+
   whyNot(name) {
     if (!this.alive) return 'not connected';
     const control = this.controls?.[name];
@@ -109,7 +113,7 @@ export class Controls {
       return;
     }
     if (why) {
-      this.say(`${this.controls?.[name].label ?? name}: ${why}`, 'bad');
+      this.say(`${this.labelOf(name)}: ${why}`, 'bad');
       return;
     }
     const wait = LONG[name];

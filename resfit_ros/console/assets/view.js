@@ -89,6 +89,7 @@ function showResidual(residual) {
     item.children[1].max = 1;
     return item;
   };
+  at('residual').classList.toggle('stale', residual.stale);
   list('residual-joints', residual.joints, makeJoint, (item, joint) => {
     text(item.children[0], joint.name);
     item.children[1].value = joint.share;

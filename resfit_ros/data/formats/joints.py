@@ -81,6 +81,27 @@ def joint_columns(
     )
 
 
+def state_order(
+    theirs: Sequence[str], joint_names: Sequence[str], options: ImportOptions
+) -> tuple[int, ...] | None:
+    """Where each column of a state, called `theirs`, is taken from to have the joints in their order.
+
+    Joints are brought into order within each block, e.g. "joint_positions/elbow"; all else stays. None: no
+    columns are called as the joints are.
+    """
+    if not theirs or not joint_names:
+        return None
+    order, found = list(range(len(theirs))), False
+    for prefix in ("", *(f"{block}/" for block in JOINT_BLOCKS)):
+        places = [i for i, name in enumerate(theirs) if name.startswith(prefix)]
+        names = ours([theirs[i].removeprefix(prefix) for i in places], options)
+        if sorted(names) == sorted(joint_names):
+            found = True
+            for place, joint in zip(places, joint_names, strict=True):
+                order[place] = places[names.index(joint)]
+    return tuple(order) if found else None
+
+
 def state_names(blocks: Sequence[str], joint_names: Sequence[str], size: int) -> list[str] | None:
     """Names of the state's columns, e.g. "joint_positions/elbow"; None where blocks do not make up `size`."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from resfit_ros.core.errors import ConfigError, DataError, nearest
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.formats import lerobot_features as columns
-from resfit_ros.data.formats.joints import Columns, joint_columns, named, ours
+from resfit_ros.data.formats.joints import Columns, joint_columns, named, state_order
 from resfit_ros.data.formats.notes import Notes
 from resfit_ros.data.formats.options import ImportOptions
 from resfit_ros.data.formats.rate import checked_rate
@@ -125,16 +125,24 @@ def source_of(root: Path, options: ImportOptions, notes: Notes) -> Source:
         _check(root, "camera_keys", key, [k for k, kind in kinds.items() if kind in columns.PICTURES])
     size = int(np.prod(features[action]["shape"]))
     joints = joint_columns(named(features[action].get("names"), size), size, options, str(root), notes)
-    index = []
-    for key in states:
-        width = int(np.prod(features[key]["shape"]))
-        names = ours(named(features[key].get("names"), width), options)
-        matches = joints.index is not None and sorted(names) == sorted(joints.names)
-        index.append(tuple(names.index(n) for n in joints.names) if matches else None)
-        if joints.index is not None and not matches:
-            notes.once(f"{root}: the columns of {key} are not named as the joints; they keep their order")
+    index = tuple(_state_index(root, key, features[key], joints, options, notes) for key in states)
     hz = checked_rate(fps, options, str(root))
-    return Source(root, info, options, hz, action, states, cameras, joints, tuple(index))
+    return Source(root, info, options, hz, action, states, cameras, joints, index)
+
+
+def _state_index(
+    root: Path, key: str, feature: Mapping[str, Any], joints: Columns, options: ImportOptions, notes: Notes
+) -> tuple[int, ...] | None:
+    """The columns of a state in the order of the joints; None: as they are."""
+    width = int(np.prod(feature["shape"]))
+    names = named(feature.get("names"), width)
+    order = state_order(names, joints.names, options)
+    if order is None and (joints.index is not None or (names and joints.names)):
+        notes.once(f"{root}: the columns of {key} are not named as the joints; they keep their order")
+    if order is None or order == tuple(range(width)):
+        return None
+    notes.once(f"{root}: the columns of {key} are brought into the order of the actions' joints")
+    return order
 
 
 def _check(root: Path, option: str, key: str, known: list[str]) -> None:

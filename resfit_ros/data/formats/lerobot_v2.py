@@ -1,10 +1,11 @@
 """LeRobot datasets of codebase version 2.1 (and 2.0): a parquet file and a video per episode."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from resfit_ros.core.errors import DataError
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.episode_data import EpisodeData
 from resfit_ros.data.formats.lerobot_export import CHUNK, Dataset, Episode, export, video_info
@@ -78,15 +79,27 @@ class V2Layout:
 
 
 def entries(source: Source, notes: Notes) -> Iterator[Entry]:
-    """Where each episode lies, by meta/episodes.jsonl, or by info.json where that is missing or damaged."""
+    """Where each episode lies, by meta/episodes.jsonl, or by info.json where that is missing or damaged.
+
+    Raises DataError where info.json does not tell where.
+    """
     lengths = _lengths(source, notes)
-    count = int(source.info.get("total_episodes", 0))
+    try:
+        count, chunk = int(source.info.get("total_episodes", 0)), int(source.info.get("chunks_size") or CHUNK)
+        found = [_entry(source, index, chunk, lengths) for index in sorted({*lengths, *range(count)})]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{source.root / 'meta' / 'info.json'}: total_episodes, chunks_size, data_path or video_path "
+            f"cannot be used ({type(error).__name__}: {error}); fetch the dataset again"
+        ) from None
+    yield from found
+
+
+def _entry(source: Source, index: int, chunk: int, lengths: Mapping[int, int]) -> Entry:
     data, video = source.info.get("data_path") or DATA, source.info.get("video_path") or VIDEO
-    chunk = int(source.info.get("chunks_size") or CHUNK)
-    for index in sorted({*lengths, *range(count)}):
-        place = {"episode_chunk": index // chunk, "episode_index": index}
-        videos = {k: (source.root / video.format(video_key=k, **place), 0.0) for k in source.video_keys}
-        yield Entry(index, source.root / data.format(**place), lengths.get(index), videos)
+    place = {"episode_chunk": index // chunk, "episode_index": index}
+    videos = {k: (source.root / video.format(video_key=k, **place), 0.0) for k in source.video_keys}
+    return Entry(index, source.root / data.format(**place), lengths.get(index), videos)
 
 
 def _lengths(source: Source, notes: Notes) -> dict[int, int]:

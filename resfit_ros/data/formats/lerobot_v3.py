@@ -170,7 +170,7 @@ def entries(source: Source, notes: Notes) -> Iterator[Entry]:
             }
             path = source.root / data.format(**_found(row, "data/"))
             yield Entry(row["episode_index"], path, row["length"], videos)
-        except (LookupError, TypeError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             notes(f"{source.root}: episode {row['episode_index']}: left out, meta/episodes lacks {error}")
 
 

@@ -14,7 +14,7 @@ from resfit_ros.core.types import Outcome
 from resfit_ros.data.bag_about import BagAbout
 from resfit_ros.data.episode_data import EpisodeData
 from resfit_ros.data.formats.frames import BETWEEN_NS, START_NS, Frames, Ours, episode_of
-from resfit_ros.data.formats.joints import Columns, joint_columns
+from resfit_ros.data.formats.joints import Columns, joint_columns, state_names, state_order
 from resfit_ros.data.formats.libraries import library
 from resfit_ros.data.formats.notes import Notes
 from resfit_ros.data.formats.options import ImportOptions, OnNote
@@ -99,13 +99,16 @@ def _frames(
     joints = joint_columns(about.joint_names if about else (), actions.shape[1], options, str(source), notes)
     if own is not None:
         own = dataclasses.replace(own, bases=joints.of(own.bases))
+    all_states = np.concatenate([_numbers(observed, key) for key in states], axis=1)
+    blocks = (about.state if about and states == (STATE,) else ()) or options.state
+    order = _state_order(about, blocks, all_states.shape[1], joints, options, where)
     frames = Frames(
         where=where,
-        states=np.concatenate([_numbers(observed, key) for key in states], axis=1),
+        states=all_states if order is None else all_states[:, order],
         actions=joints.of(actions),
         outcome=_outcome(demo, own, options, where),
         images=tuple(_pictures(observed, key, options) for key in cameras),
-        after=_after(demo, states, cameras, options),
+        after=_after(demo, states, cameras, order, options),
         length=int(demo.attrs["num_samples"]) if "num_samples" in demo.attrs else None,
         ours=own,
     )
@@ -118,12 +121,44 @@ def _outcome(demo: Any, own: Ours | None, options: ImportOptions, where: str) ->
     return outcome_of(options, None, demo["rewards"][()] if "rewards" in demo else None, where)
 
 
-def _after(demo: Any, states: tuple[str, ...], cameras: tuple[str, ...], options: ImportOptions) -> Any:
+def _state_order(
+    about: BagAbout | None,
+    blocks: tuple[str, ...],
+    width: int,
+    joints: Columns,
+    options: ImportOptions,
+    where: str,
+) -> list[int] | None:
+    """The state's columns in the order of the joints; None: as they are.
+
+    Raises MismatchError where the actions' joints are reordered and those of the state cannot be.
+    """
+    if about is None or joints.index is None:
+        return None
+    names = state_names(blocks, about.joint_names, width)
+    if names is None:
+        raise MismatchError(
+            f"{where}: its actions have the joints in another order than joint_names, and its state cannot be "
+            f"brought into that order: its {width} columns are not of known blocks "
+            f"({', '.join(blocks) or 'none are told'}); give those blocks as state, or leave joint_names out"
+        )
+    order = state_order(names, joints.names, options)
+    return None if order is None else list(order)
+
+
+def _after(
+    demo: Any,
+    states: tuple[str, ...],
+    cameras: tuple[str, ...],
+    order: list[int] | None,
+    options: ImportOptions,
+) -> Any:
     """The last of next_obs; None where the dataset is without."""
     if "next_obs" not in demo or not all(key in demo["next_obs"] for key in (*states, *cameras)):
         return None
     following = demo["next_obs"]
     state = np.concatenate([np.atleast_1d(following[key][-1]) for key in states])
+    state = state if order is None else state[order]
     return state, tuple(resized(following[key][-1][None], options.image_size)[0] for key in cameras)
 
 
