@@ -1,4 +1,4 @@
-"""What the charts show: figures over the whole session in bounded memory."""
+"""What the charts show: figures over the whole run in bounded memory."""
 
 from collections.abc import Mapping
 
