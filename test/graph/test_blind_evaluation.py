@@ -10,9 +10,13 @@ from std_srvs.srv import SetBool, Trigger
 
 from resfit_ros import graphs, phases
 from resfit_ros.cli.what_to_run import look_at
+from resfit_ros.core import types
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
 from resfit_ros.core.types import Outcome
+from resfit_ros.data.bag_directory import bag_paths_by_id
+from resfit_ros.data.episode_bag import bag_name
+from resfit_ros.data.read_bags import read_messages
 from resfit_ros.learning.blind_record import commitment, files, is_unfinished, lock
 from resfit_ros.learning.checkpoint import save_checkpoint
 from resfit_ros.learning.trainer import Trainer
@@ -41,10 +45,10 @@ def bad_checkpoint(config, policy_dir, tmp_path) -> Path:
     return save_checkpoint(tmp_path / "bad", trainer, {})
 
 
-def acted(probe, episode: dict) -> set[tuple[int, int]]:
-    """(mode, actor version) of the actions of an episode."""
-    actions = probe.of_episode("action", episode["episode_id"])
-    return {(a.mode, a.actor_version) for a in actions if a.step < episode["steps"]}
+def acted(bags: Path, episode: dict) -> set[tuple[int, int]]:
+    """(mode, actor version) of the actions of an episode, from its bag: the recorder hears every one."""
+    actions = (m for m in read_messages(bags / bag_name(episode["episode_id"])) if isinstance(m, types.Action))
+    return {(int(a.mode), a.actor_version) for a in actions if a.step < episode["steps"]}
 
 
 @pytest.mark.parametrize("two_checkpoints", [False, True], ids=["base", "checkpoint"])
@@ -54,7 +58,7 @@ def test_when_arms_are_compared_expect_each_to_act_as_ordered_and_nothing_told(
     result_path = tmp_path / "evaluation.json"
     against = checkpoint if two_checkpoints else None
     specs = graphs.evaluate_graph(
-        config, policy_dir, checkpoint, result_path, None, 2, SCENE, seed=-1, against=against
+        config, policy_dir, checkpoint, result_path, tmp_path / "bags", 2, SCENE, seed=-1, against=against
     )
     probe = start(specs)
     probe.watch(DiagnosticArray, "/diagnostics", 50)
@@ -64,7 +68,8 @@ def test_when_arms_are_compared_expect_each_to_act_as_ordered_and_nothing_told(
 
     first = (Action.MODE_RESIDUAL, 1) if two_checkpoints else (Action.MODE_BASE, 0)
     by_arm = dict(zip(result["arms"], (first, (Action.MODE_RESIDUAL, 2)), strict=True))
-    assert [acted(probe, e) for e in result["episodes"]] == [{by_arm[e["arm"]]} for e in result["episodes"]]
+    probe.wait(lambda: len(bag_paths_by_id(tmp_path / "bags")) == 4, 20.0)
+    assert [acted(tmp_path / "bags", e) for e in result["episodes"]] == [{by_arm[e["arm"]]} for e in result["episodes"]]
     assert [e["arm"] for e in result["episodes"]] == [t["arm"] for t in result["commitment"]["order"]]
     assert all(e["as_planned"] for e in result["episodes"])
     # A correction of zero: one scene, one outcome, and no evidence.
