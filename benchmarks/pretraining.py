@@ -18,9 +18,9 @@ from benchmarks.rollout_bags import record_demonstrations, record_rollouts, reco
 from resfit_ros.bringup import RunConfig, load_config
 from resfit_ros.data.demonstrations import labelled, successful_segments
 from resfit_ros.core.intervals import wilson_interval
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.paths import find_config
 from resfit_ros.runner.base_policy import load_policy, train_base_policy
-from resfit_ros.runner.job import write_json
 from resfit_ros.runner.pretraining import RESULT, pretrain_from_bags, pretraining_parameters, start_from
 from resfit_ros.runner.settings import RobotSettings, learner_parameters
 from resfit_ros.runner.training import SimTraining

@@ -21,9 +21,9 @@ from resfit_ros.cli.film import make_film
 from resfit_ros.cli.report import plot_learning_curve, print_evaluation
 from resfit_ros.core import run_layout
 from resfit_ros.core.errors import ConfigError
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.data.bag_directory import count_successes, successful_bags
 from resfit_ros.ros.monitor import GraphMonitor
-from resfit_ros.runner.job import write_json
 
 STATE, SUMMARY, LATEST = "demo.json", "summary.json", "latest"
 TASK = "bimanual_lift"

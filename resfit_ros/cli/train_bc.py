@@ -109,7 +109,7 @@ def _evaluate(config: Any, directory: Path, episodes: int, seed: int) -> None:
     import torch
 
     from resfit_ros.runner.base_policy import load_policy
-    from resfit_ros.runner.job import write_json
+    from resfit_ros.core.whole_file import write_json
     from resfit_ros.runner.success import measure_success
 
     torch.set_num_threads(1)  # as the node does

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import struct
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ class EpisodeBag:
 
     about: texts for its metadata that are known at its start; they survive a killed recorder. types: the
     definitions of its messages, where they are those of another release; topics that these lack are left
-    out. `messages`, `size_bytes`: taken so far. Once a write has failed there is a hole in it: it stays
+    out. `counts` (messages by topic), `size_bytes`: taken so far. Once a write has failed there is a hole in it: it stays
     where it is and takes nothing more. Raises DataError when it cannot be written (disk full).
     """
 
@@ -80,7 +81,8 @@ class EpisodeBag:
     ) -> None:
         self.path = directory / bag_name(episode_id)
         self.partial = _free_name(directory / UNFINISHED / bag_name(episode_id))
-        self.messages = self.size_bytes = 0
+        self.counts: Counter[str] = Counter()
+        self.size_bytes = 0
         self._about, self._synced = dict(about or {}), False
         if self.path.exists():
             raise DataError(f"{self.path}: exists already; choose an empty bag_dir")
@@ -119,7 +121,7 @@ class EpisodeBag:
                 self._writer.storage.sync()
         except OSError as error:
             raise self._given_up(error) from error
-        self.messages += 1
+        self.counts[topic] += 1
         self.size_bytes += len(serialised)
 
     def sync(self) -> None:

@@ -1,6 +1,6 @@
 """Our message definitions for rosbags, which needs no ROS on the machine."""
 
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
@@ -37,6 +37,16 @@ def typestore() -> Typestore:
     store = get_typestore(Stores.ROS2_JAZZY)
     for path in sorted(_definition_dir().glob("*.msg")):
         store.register(get_types_from_msg(path.read_text(), f"{PACKAGE}/msg/{path.stem}"))
+    return store
+
+
+@lru_cache(maxsize=8)
+def types_of(definitions: tuple[tuple[str, str], ...]) -> Typestore:
+    """Message types as they were when a bag was recorded; definitions: (type name, its .msg text)."""
+    store, types = get_typestore(Stores.EMPTY), {}
+    for name, text in definitions:
+        types.update(get_types_from_msg(text, name))
+    store.register(types)
     return store
 
 

@@ -7,7 +7,7 @@ makes readers skip chunks without a word. Format: https://mcap.dev/spec
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 from zlib import crc32
 
 from resfit_ros.core.errors import DataError
@@ -34,8 +34,17 @@ def is_plain(file: Path) -> bool:
     return begin[:9] == MAGIC + bytes([HEADER]) and b"ros2" in begin[17:25] and b"rosbags-" in begin
 
 
+class RawMessage(NamedTuple):
+    """A serialised message: full topic name, when it was received [ns], full type name, CDR bytes."""
+
+    topic: str
+    received_ns: int
+    kind: str
+    data: bytes
+
+
 class Scan:
-    """Iterates over (type name, serialised message) in the order of recording.
+    """Iterates over the messages of an MCAP file in the order of recording.
 
     Raises DamagedBag at the first damage. `definitions`: (type name, its .msg text) of the topics so far.
     """
@@ -43,11 +52,11 @@ class Scan:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._schemas: dict[int, tuple[str, str]] = {}
-        self._channels: dict[int, str] = {}
+        self._channels: dict[int, tuple[str, str]] = {}  # topic, type
         self._messages = 0
         self.definitions: tuple[tuple[str, str], ...] = ()
 
-    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+    def __iter__(self) -> Iterator[RawMessage]:
         try:
             with self._file.open("rb") as file:
                 if file.read(len(MAGIC)) != MAGIC:
@@ -59,7 +68,7 @@ class Scan:
                 "restore it from a copy, or remove it"
             ) from None
 
-    def _records(self, file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    def _records(self, file: BinaryIO) -> Iterator[RawMessage]:
         size, whole = self._file.stat().st_size, False
         while True:
             opcode, length = struct.unpack("<BQ", file.read(9))
@@ -76,7 +85,7 @@ class Scan:
         if not whole:  # the opcode of a chunk was hit, or the summary
             raise ValueError("not all its messages are there")
 
-    def _chunk(self, content: bytes) -> Iterator[tuple[str, bytes]]:
+    def _chunk(self, content: bytes) -> Iterator[RawMessage]:
         size, crc, named = struct.unpack_from("<QII", content, 16)
         if named:
             raise ValueError("a compressed chunk")
@@ -94,17 +103,40 @@ class Scan:
             record = records[at : at + length]
             at += length
             if opcode == MESSAGE:
-                (channel,) = struct.unpack_from("<H", record)
+                channel, _, received_ns = struct.unpack_from("<HIQ", record)
+                topic, kind = self._channels[channel]
                 self._messages += 1
-                yield self._channels[channel], bytes(record[22:])
+                yield RawMessage(topic, received_ns, kind, bytes(record[22:]))
             elif opcode == SCHEMA:
                 (key,) = struct.unpack_from("<H", record)
                 name, _, text = _texts(record[2:], 3)  # the one between: how the text is written
                 self._schemas[key] = name, text
             elif opcode == CHANNEL:
                 key, schema = struct.unpack_from("<HH", record)
-                self._channels[key] = self._schemas[schema][0]
+                (topic,) = _texts(record[4:], 1)
+                self._channels[key] = topic, self._schemas[schema][0]
                 self.definitions = (*self.definitions, self._schemas[schema])
+
+
+class RawMessages:
+    """A Scan that ends at the first damage without an error.
+
+    Afterwards `damage` says why there were no more (empty: that was all), and `definitions` are the scan's.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.damage = ""
+        self.definitions: tuple[tuple[str, str], ...] = ()
+
+    def __iter__(self) -> Iterator[RawMessage]:
+        scan = Scan(self._file)
+        try:
+            for message in scan:
+                self.definitions = scan.definitions
+                yield message
+        except DamagedBag as error:
+            self.damage = str(error)
 
 
 def _texts(record: memoryview, count: int) -> list[str]:

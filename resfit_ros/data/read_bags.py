@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import ReaderError
 from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
+from rosbags.typesys import TypesysError
 
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
@@ -27,7 +25,7 @@ from resfit_ros.core.types import (
     SafetyState,
 )
 from resfit_ros.data.bag_about import BagAbout, read_about
-from resfit_ros.data.interfaces import type_name, typestore
+from resfit_ros.data.interfaces import type_name, types_of, typestore
 from resfit_ros.data.mcap_scan import DamagedBag, Scan, is_plain
 from resfit_ros.data.recorded_end import recorded_end
 from resfit_ros.pictures.pixels import pixels
@@ -145,20 +143,10 @@ def read_messages(path: Path) -> Iterator[StepMessage]:
 def _recorded(file: Path) -> Iterator[tuple[str, Any]]:
     """(type name, message) of a bag that our recorder wrote."""
     scan = Scan(file)
-    for kind, raw in scan:
+    for _, _, kind, raw in scan:
         if kind in DECODERS:
-            yield kind, _types(scan.definitions).deserialize_cdr(raw, kind)
+            yield kind, types_of(scan.definitions).deserialize_cdr(raw, kind)
     _require_types(file.parent, {name for name, _ in scan.definitions})
-
-
-@lru_cache(maxsize=8)
-def _types(definitions: tuple[tuple[str, str], ...]) -> Typestore:
-    """Message types as they were when the bag was recorded."""
-    store, types = get_typestore(Stores.EMPTY), {}
-    for name, text in definitions:
-        types.update(get_types_from_msg(text, name))
-    store.register(types)
-    return store
 
 
 def _foreign(path: Path) -> Iterator[tuple[str, Any]]:

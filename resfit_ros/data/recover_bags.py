@@ -14,8 +14,8 @@ from resfit_ros.data.bag_about import PREFIX, custom_data
 from resfit_ros.data.bag_directory import BAG_NAME
 from resfit_ros.data.bag_lock import held_if_free, one_at_a_time
 from resfit_ros.data.episode_bag import ABOUT, UNFINISHED, EpisodeBag, bag_name, peek_stamp_ns
-from resfit_ros.data.interfaces import type_name
-from resfit_ros.data.recorded_messages import RawMessages, types_of
+from resfit_ros.data.interfaces import type_name, types_of
+from resfit_ros.data.mcap_scan import RawMessages
 from resfit_ros.data.read_bags import DAMAGE, DECODERS
 from resfit_ros.data.recorded_end import end_texts
 
@@ -193,5 +193,5 @@ def go_on_from(bag: EpisodeBag, directory: Path, episode_id: int, stamp_ns: int)
     for remains in sorted(same, key=lambda r: -r.messages)[:1]:
         if bag.has_types(remains.definitions):
             _copy(remains, bag)
-            return Beginning(bag.messages, remains.policy)
+            return Beginning(bag.counts.total(), remains.policy)
     return Beginning(0, "")

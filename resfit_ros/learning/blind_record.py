@@ -22,10 +22,12 @@ from typing import IO, Any
 
 from resfit_ros.core.errors import ConfigError, DataError
 from resfit_ros.core.types import Outcome
+from resfit_ros.core.whole_file import write_json, write_whole
 from resfit_ros.learning.evaluation import Result, Trial
 
 FIELDS = ("episode_id", "steps", "interventions", "as_planned", "seconds", "labelled_by")
 NOT_COMPARED = ("begun", "command", "commit", "version")  # of the setup: may differ when it goes on
+PRIVATE = 0o600  # while it runs, of what tells who acts
 RANDOM_BITS = 62  # a seed that nobody can try out
 
 
@@ -101,8 +103,8 @@ class BlindRecord:
         record = cls(result_path, json.loads(json.dumps(sealed)))
         data = base64.b64encode(zlib.compress(json.dumps(sealed).encode()))
         path, promise, _ = files(result_path)
-        _write(promise, f"{record.commitment}  order of {len(order)} episodes\n".encode())
-        _write(path, data)
+        write_whole(promise, f"{record.commitment}  order of {len(order)} episodes\n", PRIVATE)
+        write_whole(path, data, PRIVATE)
         return record
 
     @classmethod
@@ -131,7 +133,7 @@ class BlindRecord:
         lines = journal.read_bytes().splitlines(keepends=True) if journal.is_file() else []
         whole = [line for line in lines if line.endswith(b"\n")]
         if len(whole) < len(lines):
-            _write(journal, b"".join(whole))
+            write_whole(journal, b"".join(whole), PRIVATE)
         for number, line in enumerate(whole, 1):
             try:
                 values = json.loads(line)
@@ -189,7 +191,7 @@ class BlindRecord:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes the result in one piece and removes the seal."""
-        _write(self._path, (json.dumps(result, indent=1) + "\n").encode(), 0o644)
+        write_json(self._path, result)
         files(self._path)[0].unlink(missing_ok=True)
 
 
@@ -197,13 +199,3 @@ def _compared(plan: Mapping[str, Any]) -> dict[str, Any]:
     """The settings side by side, those of the setup among them."""
     flat = {k: v for k, v in plan.items() if k != "setup"}
     return flat | {k: v for k, v in plan.get("setup", {}).items() if k not in NOT_COMPARED}
-
-
-def _write(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """All of it or nothing; for the owner alone unless `mode` says otherwise."""
-    partial = path.with_name(f".{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

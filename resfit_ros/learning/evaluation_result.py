@@ -2,11 +2,11 @@
 
 import csv
 import io
-import os
 from pathlib import Path
 from typing import Any
 
 from resfit_ros.core.types import Outcome
+from resfit_ros.core.whole_file import write_whole
 from resfit_ros.learning.blind_record import BlindRecord
 from resfit_ros.learning.evaluation import summarise, tally
 from resfit_ros.learning.sequential import StoppingRule, Verdict
@@ -80,6 +80,4 @@ def _write_csv(episodes: list[dict[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(text, fieldnames=list(episodes[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(episodes)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text.getvalue())
-    os.replace(partial, path)
+    write_whole(path, text.getvalue())

@@ -1,18 +1,21 @@
 """Runs the arms of an evaluation interleaved, in random order, on the same initial scenes where it can."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.client import Client
+from rclpy.task import Future
 from std_srvs.srv import SetBool
 
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import EvaluatorParameters
 from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
 from resfit_ros.learning.blind_record import BlindRecord, is_unfinished, lock, random_seed
-from resfit_ros.learning.evaluation import Result, Trial, schedule
+from resfit_ros.learning.evaluation import UNSEEDED, Result, Trial, schedule
 from resfit_ros.learning.evaluation_result import why_over, write_result
 from resfit_ros.msg import Action, ActionChunk, Episode
 from resfit_ros.ros.convert import episode_from_msg
@@ -22,13 +25,16 @@ from resfit_ros.srv import StartEpisode
 
 POLL_S = 0.2
 CLOSING_S = 2.0  # the recorder closes the last bag before the report reads it
+# A reply can be lost, e.g. while nodes still find each other; the evaluation must not wait for ever.
+ANSWER_TIMEOUT_S = 3.0
+
+Acts = dict[int, tuple[int, int, bool]]  # step: mode, version, tainted
 
 
 @dataclass
 class _Running:
     trial: Trial
     episode_id: int
-    modes: dict[int, tuple[int, int, bool]] = field(default_factory=dict)  # step: mode, version, tainted
 
 
 def plan_of(p: EvaluatorParameters) -> dict[str, Any]:
@@ -61,8 +67,10 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
             raise ConfigError(f"result_path {p.result_path}: its directory does not exist; make it first")
         self._lock = lock(self._result_path)  # until the process ends
         self._record = self._open_record()
-        self._busy = False  # a request is under way
+        self._question: Future | None = None  # a request is under way
+        self._wanted: Trial | None = None  # an episode of it was asked for
         self._running: _Running | None = None
+        self._acts: dict[int, Acts] = {}  # by episode: actions may overtake what says that it began
         self._started = (0, 0)  # (episode id, stamp [ns]) of the newest that began
         self._over = False
         self._policy_sha256 = ""  # of the base policy whose chunks are used
@@ -95,7 +103,7 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
     def _advance(self) -> None:
         if self._over:
             self._finish()
-        elif not self._busy and self._running is None:
+        elif self._running is None and not self._is_asking():
             self._begin_trial()
 
     def _begin_trial(self) -> None:
@@ -106,56 +114,87 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         chooses = len(self.params.arms) > 1
         if not self._start.service_is_ready() or (chooses and not self._choose.service_is_ready()):
             return
-        self._busy = True
         trial = self._record.trials[self._record.next_position]
         if not chooses:
             self._request_start(trial)
             return
         request = SetBool.Request(data=self.params.arms.index(trial.arm) == 1)
-        self._choose.call_async(request).add_done_callback(lambda f: self._on_chosen(trial, f.result()))
+        self._ask(self._choose, request, lambda answer: self._on_chosen(trial, answer))
+
+    def _ask(self, client: Client, request, on_answer: Callable[[Any], None]) -> None:
+        """One question at a time; it may be asked again, so asking twice must do what asking once does."""
+        question = client.call_async(request)
+        self._question, self._asked_client, self._asked_ns = question, client, self.now_ns()
+
+        def answered(future: Future) -> None:
+            if future is self._question:
+                self._question = None
+                on_answer(future.result())
+
+        question.add_done_callback(answered)
+
+    def _is_asking(self) -> bool:
+        """Whether an answer may still come."""
+        if self._question is None:
+            return False
+        if (self.now_ns() - self._asked_ns) * 1e-9 < ANSWER_TIMEOUT_S:
+            return True
+        client, question, self._question = self._asked_client, self._question, None
+        client.remove_pending_request(question)
+        self.report(WARN, f"{client.srv_name}: no answer in {ANSWER_TIMEOUT_S:g} s; it is asked again")
+        return False
 
     def _on_chosen(self, trial: Trial, answer: SetBool.Response) -> None:
         if answer.success:
             self._request_start(trial)
-            return
-        self._busy = False
-        self.report(WARN, f"the next episode cannot begin: {answer.message}")
+        else:
+            self.report(WARN, f"the next episode cannot begin: {answer.message}")
 
     def _request_start(self, trial: Trial) -> None:
+        self._wanted = trial
         request = StartEpisode.Request(scene_seed=trial.scene_seed)
-        self._start.call_async(request).add_done_callback(lambda f: self._on_started(trial, f.result()))
+        self._ask(self._start, request, lambda answer: self._on_started(trial, answer))
 
     def _on_started(self, trial: Trial, answer: StartEpisode.Response) -> None:
-        self._busy = False
-        if not answer.success:
+        if answer.success:
+            self._run(trial, answer.episode_id)
+        else:
             self.report(WARN, answer.message)
-            return
-        self._running = _Running(trial, answer.episode_id)
-        self.report(OK, f"episode {answer.episode_id}: {self._record.next_position + 1} of at most "
-                        f"{len(self._record.trials)}")  # fmt: skip
+
+    def _run(self, trial: Trial, episode_id: int) -> None:
+        self._running, self._wanted, self._question = _Running(trial, episode_id), None, None
+        done, most = self._record.next_position, len(self._record.trials)
+        self.report(OK, f"episode {episode_id}: {done + 1} of at most {most}")
 
     def _on_action(self, message: Action) -> None:
-        running = self._running
-        if running is not None and message.episode_id == running.episode_id:
-            running.modes[message.step] = (message.mode, message.actor_version, message.tainted)
+        if self.trusts(message, "residual"):
+            acts = self._acts.setdefault(message.episode_id, {})
+            acts[message.step] = (message.mode, message.actor_version, message.tainted)
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self._policy_sha256 = message.policy_sha256
 
     def _on_episode(self, message: Episode) -> None:
         event = episode_from_msg(message)
+        if isinstance(event, EpisodeStarted):
+            self._on_began(event)
+            return
         running = self._running
-        if isinstance(event, EpisodeStarted):  # may overtake the answer of the service
-            self._started = event.episode_id, event.stamp_ns
-        elif (
-            isinstance(event, EpisodeEnded) and running is not None and event.episode_id == running.episode_id
-        ):
+        if running is not None and event.episode_id == running.episode_id:
             self._running = None
             self._keep(running, event)
             self._advance()
 
+    def _on_began(self, event: EpisodeStarted) -> None:
+        """May overtake the answer of the service, which may even be lost."""
+        self._started = event.episode_id, event.stamp_ns
+        trial = self._wanted
+        if self._running is None and trial is not None and trial.scene_seed in (UNSEEDED, event.scene_seed):
+            self._run(trial, event.episode_id)
+
     def _keep(self, running: _Running, event: EpisodeEnded) -> None:
-        modes = [mode for step, mode in running.modes.items() if step < event.steps]
+        modes = [act for step, act in self._acts.get(event.episode_id, {}).items() if step < event.steps]
+        self._acts = {i: acts for i, acts in self._acts.items() if i > event.episode_id}
         begun = self._started[1] if self._started[0] == event.episode_id else event.stamp_ns
         result = Result(
             trial=running.trial,

@@ -28,8 +28,9 @@ from resfit_ros.ros.convert import episode_from_msg
 from resfit_ros.ros.node import ERROR, OK, ResfitNode, run_node
 from resfit_ros.ros.qos import STEPS
 
-# The last action of an episode may arrive after its end: the bag stays open for so long.
-GRACE_NS = 300_000_000
+# The last action of an episode may arrive after its end: the bag stays open for so long, and while steps
+# are missing for as long as DDS needs to send again what got lost (Fast DDS asks every 3 s).
+GRACE_NS, MISSING_GRACE_NS = 300_000_000, 5_000_000_000
 SPACE_PERIOD_S = 1.0
 
 
@@ -38,7 +39,23 @@ class _Open:
     bag: EpisodeBag
     policy: str = ""  # identity of its base policy
     ended: EpisodeEnded | None = None
-    close_at_ns: int = 0
+    ended_ns: int = 0
+
+    def missing(self) -> str:
+        """What has not come of the steps that its end tells of; empty: nothing, or it has not ended."""
+        if self.ended is None:
+            return ""
+        steps, counts = self.ended.steps, self.bag.counts
+        wanted = {"observation": steps + 1, "action": steps, "executed_action": steps}
+        lacks = {topic: n - counts[topic] for topic, n in wanted.items()}
+        return ", ".join(f"{n} of {wanted[topic]} on {topic}" for topic, n in lacks.items() if n > 0)
+
+    def is_due(self, now_ns: int) -> bool:
+        """Whether nothing more is waited for."""
+        if self.ended is None:
+            return False
+        waited_ns = now_ns - self.ended_ns
+        return waited_ns >= MISSING_GRACE_NS or (waited_ns >= GRACE_NS and not self.missing())
 
 
 class Recorder(ResfitNode[RecorderParameters]):
@@ -59,7 +76,7 @@ class Recorder(ResfitNode[RecorderParameters]):
         self._open: dict[int, _Open] = {}
         self._lost: set[int] = set()  # episodes whose bag could not be written
         self._closed_up_to = 0
-        self._written = self._successes = self._late = self._went_on = 0
+        self._written = self._successes = self._late = self._went_on = self._incomplete = 0
         self._final_id: int | None = None  # the episode that brought the last success asked for
         self._recovered = self._recover()
         for topic, message in EPISODE_TOPICS.items():
@@ -75,6 +92,7 @@ class Recorder(ResfitNode[RecorderParameters]):
             "bags": self._written,
             "successes": self._successes,
             "episodes not recorded": len(self._lost),
+            "episodes with missing steps": self._incomplete,
             "late messages": self._late,
             "bags recovered": len(self._recovered),
             "bags gone on with": self._went_on,
@@ -120,7 +138,7 @@ class Recorder(ResfitNode[RecorderParameters]):
         if isinstance(event, EpisodeEnded):
             # Now, and not when the bag is closed: from here on nothing takes the episode away.
             entry.bag.sync()
-            entry.ended, entry.close_at_ns = event, self.now_ns() + GRACE_NS
+            entry.ended, entry.ended_ns = event, self.now_ns()
             self._successes += event.outcome is Outcome.SUCCESS
             if 0 < self.params.successes <= self._successes and self._final_id is None:
                 self._final_id = episode_id
@@ -171,7 +189,7 @@ class Recorder(ResfitNode[RecorderParameters]):
             entry = self._open[episode_id]
             # An episode whose end never came is closed once a later one has ended.
             overtaken = any(i > episode_id and e.ended for i, e in self._open.items())
-            if overtaken or (entry.ended and self.now_ns() >= entry.close_at_ns):
+            if overtaken or entry.is_due(self.now_ns()):
                 self._close(episode_id)
 
     def _close(self, episode_id: int) -> Path | None:
@@ -186,6 +204,9 @@ class Recorder(ResfitNode[RecorderParameters]):
             self._lose(episode_id, error, entry)
             return None
         self._written += 1
+        if (missing := entry.missing()) and entry.ended.outcome is not Outcome.ABORTED:
+            self._incomplete += 1
+            self.get_logger().warning(f"{path}: steps are missing, they never came: {missing}")
         if not self._short:
             self.report(OK, f"recording to {self._directory}")
         if episode_id == self._final_id:

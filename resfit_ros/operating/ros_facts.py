@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from rcl_interfaces.srv import GetParameters
 from rclpy.node import Node
-from rclpy.parameter import parameter_value_to_python
 
 from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.types import Float32
 from resfit_ros.msg import ActorWeights
+from resfit_ros.operating.asked_parameters import AskedParameters
 from resfit_ros.ros.qos import LATCHED
 
 ASK_EVERY_NS = 10_000_000_000  # a node may have been restarted with other parameters
@@ -36,30 +35,18 @@ class GraphFacts:
         """on_range: (half range of the action per joint (A,) or None, residual_scale)."""
         self._node, self._topic = node, f"{namespace}/actor_weights"
         self._on_parameters, self._on_range = on_parameters, on_range
-        self._asked_ns: dict[str, int] = {}
-        self._clients = {
-            name: node.create_client(GetParameters, f"{namespace}/{name}/get_parameters") for name in ASKED
-        }
+        self._parameters = AskedParameters(node, namespace, ASKED, self._on_values, ASK_EVERY_NS)
         self._weights = None
         self._wants_range, self._publishers = True, 0
 
     def poll(self, now_ns: int) -> None:
         """Call a few times a second: asks what is due."""
-        for name, client in self._clients.items():
-            due = now_ns - self._asked_ns.get(name, -ASK_EVERY_NS) >= ASK_EVERY_NS
-            if due and client.service_is_ready():
-                self._asked_ns[name] = now_ns
-                future = client.call_async(GetParameters.Request(names=ASKED[name]))
-                future.add_done_callback(lambda f, n=name: self._answered(n, f))
+        self._parameters.poll(now_ns)
         self._watch_weights()
 
-    def _answered(self, name: str, future) -> None:
-        answer = future.result()
-        if answer is None:
-            return
-        values = zip(ASKED[name], map(parameter_value_to_python, answer.values), strict=False)
+    def _on_values(self, name: str, values: Mapping[str, Any]) -> None:
         try:
-            self._on_parameters({key: value for key, value in values if value is not None})
+            self._on_parameters(values)
         except (AttributeError, TypeError, ValueError) as error:  # a node of another version
             self._node.get_logger().warning(f"parameters of {name} passed over: {error}")
 
@@ -89,8 +76,7 @@ class GraphFacts:
 
     def close(self) -> None:
         """Asks no more."""
-        for client in self._clients.values():
-            self._node.destroy_client(client)
+        self._parameters.close()
         if self._weights is not None:
             self._node.destroy_subscription(self._weights)
             self._weights = None

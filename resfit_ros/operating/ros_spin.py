@@ -1,18 +1,14 @@
 """A RosLink on a node of its own, spun by a thread of its own."""
 
-import os
 import threading
 import traceback
 from collections.abc import Sequence
 
-import rclpy
-from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException
-from rclpy.signals import SignalHandlerOptions
 
 from resfit_ros.bringup import NAMESPACE
 from resfit_ros.operating.ros_link import RosLink
-from resfit_ros.ros.node import make_executor
+from resfit_ros.ros.own_node import OwnNode
 
 SPIN_S = 0.1
 AFTER_ERROR_S = 0.02  # an error that comes at once, again and again, must not take the whole processor
@@ -36,18 +32,8 @@ class SpunLink:
         domain_id: int | None = None,
     ) -> None:
         """arguments: ROS arguments (remappings, enclave); None: those of the command line."""
-        self._context = Context()
-        rclpy.init(
-            args=arguments,
-            context=self._context,
-            domain_id=domain_id,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        name = "".join(c if c.isalnum() else "_" for c in f"resfit_{labelled_by}_{os.getpid()}")
-        self._node = rclpy.create_node(name, context=self._context)
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
-        self.link = RosLink(self._node, namespace, labelled_by, window)
+        self._own = OwnNode(f"resfit_{labelled_by}", arguments=arguments, domain_id=domain_id)
+        self.link = RosLink(self._own.node, namespace, labelled_by, window)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="resfit_ros", daemon=True)
         self._thread.start()
@@ -55,12 +41,12 @@ class SpunLink:
     def _spin(self) -> None:
         while not self._stop.is_set():
             try:
-                self._executor.spin_once(timeout_sec=SPIN_S)
+                self._own.executor.spin_once(timeout_sec=SPIN_S)
             except ExternalShutdownException:
                 return
             # Whatever a callback raises: this thread is what asks for an e-stop again until it is shown.
             except Exception as error:
-                self._node.get_logger().error(f"passed over: {traceback.format_exc()}")
+                self._own.node.get_logger().error(f"passed over: {traceback.format_exc()}")
                 self.link.trouble(f"passed over, see the log: {type(error).__name__}: {error}")
                 self._stop.wait(AFTER_ERROR_S)
 
@@ -69,6 +55,4 @@ class SpunLink:
         self._stop.set()
         self._thread.join(STOP_S)
         self.link.close()
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._own.close()

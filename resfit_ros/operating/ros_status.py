@@ -1,24 +1,17 @@
 """Listens to a running graph for a moment, for `resfit status`; light enough for a busy robot."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rcl_interfaces.srv import GetParameters
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException
-from rclpy.parameter import parameter_value_to_python
-from rclpy.signals import SignalHandlerOptions
 
-from resfit_ros.bringup import CONSOLE_ENCLAVE
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.msg import Action, LearnerStatus, SafetyStatus
+from resfit_ros.operating.asked_parameters import AskedParameters
 from resfit_ros.operating.graph_health import MANAGER, Heard, Word, control_rate, expected_nodes, readable
-from resfit_ros.ros.node import make_executor
+from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.qos import LATCHED, SENSORS
 
 SILENT_NS = 3_000_000_000  # what was said longer ago does not count
@@ -39,19 +32,10 @@ class StatusListener:
         self._newest: dict[str, tuple[int, dict[str, Any]]] = {}
         self._steps: deque[tuple[int, int, int]] = deque(maxlen=4000)
         self._parameters: dict[str, dict[str, Any]] = {}
-        self._asked: set[str] = set()
 
     def __enter__(self) -> "StatusListener":
-        self._context = Context()
-        # Ctrl-C belongs to the command line.
-        rclpy.init(
-            args=["--ros-args", "--enclave", CONSOLE_ENCLAVE],
-            context=self._context,
-            signal_handler_options=SignalHandlerOptions.NO,
-        )
-        self._node = rclpy.create_node(f"resfit_status_{os.getpid()}", context=self._context)
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
+        self._own = OwnNode("resfit_status")
+        self._node = self._own.node
         for kind, topic, callback, qos in (
             (DiagnosticArray, "/diagnostics", self._on_diagnostics, 50),
             (SafetyStatus, f"{self._namespace}/safety_status", self._keep("safety"), SENSORS),
@@ -60,28 +44,22 @@ class StatusListener:
             (Action, f"{self._namespace}/action", self._on_action, SENSORS),
         ):
             self._node.create_subscription(kind, topic, callback, qos)
-        self._clients = {
-            name: self._node.create_client(GetParameters, f"{self._namespace}/{name}/get_parameters")
-            for name in ASKED
-        }
+        self._asked = AskedParameters(self._node, self._namespace, ASKED, self._parameters.__setitem__)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._own.close()
 
     # -- listening --------------------------------------------------------------------------
 
     def spin(self, seconds: float, enough: Callable[[], bool] = lambda: False) -> None:
         """Listens for so long, or until `enough()`."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not enough():
-            try:
-                self._executor.spin_once(timeout_sec=min(left, TICK_S))
-            except ExternalShutdownException:
-                return
-            self._ask()
+
+        def asked_enough() -> bool:
+            self._asked.poll(time.monotonic_ns())
+            return enough()
+
+        self._own.spin(seconds, asked_enough, TICK_S)
 
     def knows_nodes(self) -> bool:
         """Whether everybody who is expected was heard."""
@@ -146,17 +124,3 @@ class StatusListener:
 
     def _on_action(self, message: Action) -> None:
         self._steps.append((time.monotonic_ns(), message.episode_id, message.step))
-
-    def _ask(self) -> None:
-        """Of each node once: what it was started with."""
-        for name, client in self._clients.items():
-            if name not in self._asked and client.service_is_ready():
-                self._asked.add(name)
-                future = client.call_async(GetParameters.Request(names=ASKED[name]))
-                future.add_done_callback(lambda f, n=name: self._answered(n, f))
-
-    def _answered(self, name: str, future) -> None:
-        answer = future.result()
-        if answer is not None:
-            values = zip(ASKED[name], map(parameter_value_to_python, answer.values), strict=False)
-            self._parameters[name] = {key: value for key, value in values if value is not None}

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from resfit_ros.core.errors import DataError, MismatchError
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.learning.hashes import SHOWN
 from resfit_ros.policies.protocol import PolicySpec
 
@@ -64,9 +64,7 @@ def keep_record(run_dir: Path, record: Mapping[str, Any]) -> None:
         theirs, their_name = kept["sha256"], kept["name"]
     except FileNotFoundError:
         run_dir.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{RECORD}.partial")
-        partial.write_text(json.dumps(record, indent=1) + "\n")
-        os.replace(partial, path)
+        write_json(path, record)
         return
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: damaged ({error}); remove it to keep the run with the base policy at hand") from None

@@ -1,7 +1,6 @@
 """Where the scaling of states and actions comes from, for any base policy."""
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from resfit_ros.core.errors import ConfigError, DataError, MismatchError, Resfit
 from resfit_ros.core.joints import joint_difference
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.types import Segment
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.learning.bc import fit_normaliser
 from resfit_ros.policies.protocol import BasePolicy
 
@@ -29,9 +29,7 @@ def read_normaliser(path: Path) -> Normaliser:
 
 def write_normaliser(path: Path, normaliser: Normaliser) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(normaliser.to_dict(), indent=1) + "\n")
-    os.replace(partial, path)
+    write_json(path, normaliser.to_dict())
 
 
 def scaling_for(

@@ -1,10 +1,10 @@
 """Everything that is made of evaluation.json: the figure, and one page with all pictures in it."""
 
 import json
-import os
 from pathlib import Path
 
 from resfit_ros.core.errors import DataError
+from resfit_ros.core.whole_file import write_whole
 from resfit_ros.reporting.compared import BAGS
 from resfit_ros.reporting.evaluation_figure import draw_evaluation
 from resfit_ros.reporting.evaluation_page import page
@@ -32,7 +32,5 @@ def write_report(result_path: Path, bags: Path | None = None) -> Path:
     out = result_path.with_name(
         "report.html" if result_path.stem == "evaluation" else f"{result_path.stem}.html"
     )
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(page(result, figure.read_bytes(), strips))
-    os.replace(partial, out)
+    write_whole(out, page(result, figure.read_bytes(), strips))
     return out

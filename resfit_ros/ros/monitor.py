@@ -4,19 +4,15 @@ import os
 import time
 from collections.abc import Callable
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException
-from rclpy.signals import SignalHandlerOptions
 
-from resfit_ros.bringup import CONSOLE_ENCLAVE, NAMESPACE
+from resfit_ros.bringup import NAMESPACE
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.core.types import EpisodeEnded
 from resfit_ros.msg import Episode, LearnerStatus
 from resfit_ros.ros.convert import episode_from_msg
-from resfit_ros.ros.node import make_executor
+from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.qos import EPISODES, LATCHED
 
 DISCOVERY_S = 1.0
@@ -32,30 +28,22 @@ class GraphMonitor:
         self._complaints: dict[str, str] = {}
 
     def __enter__(self) -> "GraphMonitor":
-        self._context = Context()
-        # Ctrl-C belongs to the command line, which stops the graph in its own order.
-        rclpy.init(args=["--ros-args", "--enclave", CONSOLE_ENCLAVE], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self._node = rclpy.create_node(
-            f"resfit_cli_{os.getpid()}", namespace=NAMESPACE, context=self._context
-        )
-        self._node.create_subscription(Episode, "episode", self._episode, EPISODES)
-        self._node.create_subscription(LearnerStatus, "learner_status", self._status, LATCHED)
-        self._node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
+        self._own = OwnNode("resfit_cli", NAMESPACE)
+        node = self._own.node
+        node.create_subscription(Episode, "episode", self._episode, EPISODES)
+        node.create_subscription(LearnerStatus, "learner_status", self._status, LATCHED)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
+        self._own.close()
 
     def refuse_running_graph(self) -> None:
         """Raises ConfigError when somebody's graph runs in this ROS domain already."""
         end = time.monotonic() + DISCOVERY_S
         while time.monotonic() < end:
             self.spin(0.1)
-            for name, namespace in self._node.get_node_names_and_namespaces():
+            for name, namespace in self._own.node.get_node_names_and_namespaces():
                 if namespace == NAMESPACE and name in NODE_PARAMETERS:
                     domain = os.environ.get("ROS_DOMAIN_ID", "0")
                     raise ConfigError(
@@ -65,12 +53,7 @@ class GraphMonitor:
 
     def spin(self, seconds: float) -> None:
         """Handles what has arrived, for at most so long."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            try:
-                self._executor.spin_once(timeout_sec=left)
-            except ExternalShutdownException:
-                return
+        self._own.spin(seconds)
 
     def complaints(self) -> str:
         """What the nodes say is wrong, one line each."""

@@ -1,14 +1,11 @@
 """Joins the running ROS graph for a few seconds and notes what the robot's side of it does."""
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import rclpy
-from rclpy.context import Context
 from rclpy.duration import Infinite
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import (
@@ -19,13 +16,12 @@ from rclpy.qos import (
     ReliabilityPolicy,
     qos_check_compatible,
 )
-from rclpy.signals import SignalHandlerOptions
 
-from resfit_ros.bringup import CONSOLE_ENCLAVE
 from resfit_ros.core.parameters import AggregatorParameters
 from resfit_ros.robot.interfaces import OFFERS, PUBLISHES, TRANSFORMS, Interface
 from resfit_ros.robot.limits import MergedLimits
 from resfit_ros.robot.live import Endpoint, SeenGraph
+from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.robot_listener import Listener
 
 DISCOVERY_S, SETTLED_S = 12.0, 4.0  # Fast DDS announces itself every 3 s
@@ -35,42 +31,29 @@ def look_at_robot(
     interfaces: Sequence[Interface], aggregator: AggregatorParameters, limits: MergedLimits, seconds: float
 ) -> SeenGraph:
     """What is there within DISCOVERY_S at most, and `seconds` of its messages."""
-    context = Context()
-    rclpy.init(args=["--ros-args", "--enclave", CONSOLE_ENCLAVE], context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node(f"resfit_check_robot_{os.getpid()}", context=context)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
-        _discover(node, executor, interfaces)
+    with OwnNode("resfit_check_robot") as own:
+        node = own.node
+        _discover(own, interfaces)
         if node.get_publishers_info_by_topic("/clock"):
             node.set_parameters([Parameter("use_sim_time", value=True)])
         others = {i.name: _others(node, i) for i in interfaces}
         names = _names(node)
         ears = [Listener(node, i, aggregator, limits) for i in interfaces if _audible(i, others[i.name])]
-        _spin(executor, seconds)
+        own.spin(seconds)
         nodes = len(node.get_node_names()) - 1
         return SeenGraph(seconds, nodes, others, {e.interface.name: e.heard() for e in ears}, *names)
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        context.try_shutdown()
 
 
-def _spin(executor: SingleThreadedExecutor, seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        executor.spin_once(timeout_sec=left)
-
-
-def _discover(node: Node, executor: SingleThreadedExecutor, interfaces: Sequence[Interface]) -> None:
+def _discover(own: OwnNode, interfaces: Sequence[Interface]) -> None:
     """Waits until everybody needed was found, or nobody new has shown up for SETTLED_S."""
-    start = changed = time.monotonic()
+    node, start = own.node, time.monotonic()
+    changed = start
     known: Any = None
     while time.monotonic() < start + DISCOVERY_S and time.monotonic() < changed + SETTLED_S:
-        _spin(executor, 0.1)
+        own.spin(0.1)
         seen = [_others(node, i) for i in interfaces]
         if all(others for others, i in zip(seen, interfaces, strict=True) if i.needed):
-            _spin(executor, 0.5)  # for the optional ones
+            own.spin(0.5)  # for the optional ones
             return
         now = (seen, sorted(node.get_node_names()), sorted(node.get_topic_names_and_types()))
         if now != known:

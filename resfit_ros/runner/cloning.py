@@ -17,11 +17,11 @@ from resfit_ros.core.learning_config import BCConfig
 from resfit_ros.core.parameters import AggregatorParameters
 from resfit_ros.core.schema import from_mapping
 from resfit_ros.core.types import Segment
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.learning.bc import clone
 from resfit_ros.learning.bc_data import BCInputs, CameraSize
 from resfit_ros.learning.bc_training import OnUpdate, TrainingRecord
 from resfit_ros.policies.chunk_policy import save_chunk_policy
-from resfit_ros.runner.job import write_json
 from resfit_ros.runner.loss_curve import LOSS_CURVE, plot_losses
 
 TRAINING = "training.json"

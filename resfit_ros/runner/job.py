@@ -1,7 +1,6 @@
 """One training run of a sweep: what is asked for, and the files that say whether it is done."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,16 +56,6 @@ class Job:
             "eval_every": self.eval_every,
             "eval_episodes": self.eval_episodes,
         }
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Whole or not at all: a stop at any point leaves the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(json.dumps(values, indent=1) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

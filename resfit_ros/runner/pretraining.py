@@ -16,6 +16,7 @@ from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import CHECKPOINTS
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.core.types import Outcome
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.data.offline_data import (
     OnNote,
     RecordedData,
@@ -30,7 +31,6 @@ from resfit_ros.learning.held_out import calibrate, split_held_out
 from resfit_ros.learning.pretraining import PretrainingRecord, pretrain
 from resfit_ros.learning.schedule import Pretraining
 from resfit_ros.learning.trainer import Trainer
-from resfit_ros.runner.job import write_json
 from resfit_ros.runner.pretraining_plots import plot_calibration, plot_td_errors
 
 RESULT, TD_ERRORS, CALIBRATION = "pretraining.json", "pretraining_td.png", "pretraining_calibration.png"

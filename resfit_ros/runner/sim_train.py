@@ -9,6 +9,7 @@ import torch
 from resfit_ros.bringup import RunConfig
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.run_layout import CHECKPOINTS, LEARNING_LOG
+from resfit_ros.core.whole_file import write_json
 from resfit_ros.data.demonstrations import labelled
 from resfit_ros.policies.chunk_policy import ChunkPolicy, policy_sha256
 from resfit_ros.runner.base_policy import (
@@ -17,7 +18,7 @@ from resfit_ros.runner.base_policy import (
     record_demonstrations,
     train_base_policy,
 )
-from resfit_ros.runner.job import JOB, RESULT, Job, Result, finished_result, write_json
+from resfit_ros.runner.job import JOB, RESULT, Job, Result, finished_result
 from resfit_ros.runner.settings import RobotSettings, learner_parameters
 from resfit_ros.runner.training import SimTraining, check_images
 

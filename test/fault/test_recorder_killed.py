@@ -22,7 +22,7 @@ from resfit_ros.core.types import EpisodeEnded
 from resfit_ros.data.bag_about import custom_data
 from resfit_ros.data.bag_directory import bag_paths_by_id
 from resfit_ros.data.episode_bag import UNFINISHED, EpisodeBag, bag_name
-from resfit_ros.data.recorded_messages import RawMessages
+from resfit_ros.data.mcap_scan import RawMessages
 from resfit_ros.data.recover_bags import recover
 from resfit_ros.data.run_bags import RunBags
 from resfit_ros.learning.replay import ReplayBuffer

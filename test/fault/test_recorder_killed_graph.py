@@ -26,7 +26,7 @@ from resfit_ros.core.types import (  # noqa: E402
 from resfit_ros.data.bag_about import custom_data, read_about  # noqa: E402
 from resfit_ros.data.episode_bag import UNFINISHED  # noqa: E402
 from resfit_ros.data.read_bags import read_messages  # noqa: E402
-from resfit_ros.data.recorded_messages import RawMessages  # noqa: E402
+from resfit_ros.data.mcap_scan import RawMessages  # noqa: E402
 from resfit_ros.ros.convert import (  # noqa: E402
     action_to_msg,
     chunk_to_msg,
@@ -34,7 +34,7 @@ from resfit_ros.ros.convert import (  # noqa: E402
     executed_to_msg,
     observation_to_msg,
 )
-from resfit_ros.ros.node import ERROR, OK  # noqa: E402
+from resfit_ros.ros.node import ERROR, NOTHING, OK, WAITING_FOR  # noqa: E402
 from resfit_ros.ros.qos import STEPS  # noqa: E402
 from resfit_ros.supervise import Supervisor  # noqa: E402
 
@@ -67,10 +67,13 @@ class Robot:
         self._starts += 1
         logs = self._folder / f"logs{self._starts}"
         known = {p: p.get_subscription_count() for p in self._publishers.values()}  # with one that was killed
+        self.probe.spin(0.2)
+        self.probe.seen["/diagnostics"].clear()  # what the killed one said last
         self.recorder = Supervisor(self._specs, self._folder / "config", logs)
         self.recorder.__enter__()
+        # Both sides must have found each other: what is sent before that is not heard.
         self.probe.wait(lambda: all(p.get_subscription_count() > n for p, n in known.items()), 30.0)
-        self.probe.spin(0.5)
+        self.probe.wait(lambda: self.said()[2].get(WAITING_FOR) == NOTHING, 30.0)
 
     def kill(self) -> None:
         self.recorder.send_signal("recorder", signal.SIGKILL)
@@ -161,6 +164,27 @@ def test_when_killed_in_mid_episode_expect_one_bag_with_both_parts(robot, measur
     assert made.said()[2]["bags gone on with"] == "1"
     lost = STEPS_OF_ONE + 1 - len(found[Observation])
     measured(21, f"recorder node killed in mid-episode: both parts in one bag, {lost} observations lost")
+
+
+def test_when_steps_come_after_the_end_expect_them_waited_for(robot):
+    made, values = robot(), episode(1)
+    made.send([*values[:60], values[-1]])
+    made.probe.spin(1.5)
+    assert not made.bag(1).exists()  # 11 steps are under way
+    made.send(values[60:-1])
+    made.probe.wait(made.bag(1).exists, 3.0)
+    assert steps_of(made.bag(1))[Observation] == [*range(STEPS_OF_ONE + 1)]
+    assert made.said()[2]["episodes with missing steps"] == "0"
+
+
+def test_when_steps_never_come_expect_the_bag_without_them_and_how_many_said(robot):
+    made, values = robot(), episode(1)
+    made.send([v for v in values if not isinstance(v, Observation) or v.step != 7])
+    made.probe.wait(made.bag(1).exists, 10.0)
+    assert 7 not in steps_of(made.bag(1))[Observation]
+    made.probe.wait(lambda: made.said()[2]["episodes with missing steps"] == "1", 5.0)
+    log = (made._folder / "logs1" / "recorder.log").read_text()
+    assert f"{made.bag(1)}: steps are missing, they never came: 1 of 31 on observation" in log
 
 
 @pytest.fixture

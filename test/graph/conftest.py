@@ -74,9 +74,13 @@ class Probe:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                counts = {topic: len(messages) for topic, messages in self.seen.items()}
-                pytest.fail(f"condition not met within {seconds} s; messages seen: {counts}")
+                pytest.fail(f"condition not met within {seconds} s; {self._what_was_seen()}")
             self.executor.spin_once(timeout_sec=0.05)
+
+    def _what_was_seen(self) -> str:
+        counts = {topic: len(messages) for topic, messages in self.seen.items()}
+        said = {s.name: s.message for m in self.seen.get("/diagnostics", ()) for s in m.status}
+        return f"messages seen: {counts}; said at last: {said}"
 
     def spin(self, seconds: float) -> None:
         """Handles what arrives for so long."""

@@ -1,9 +1,11 @@
 """An evaluation through the real graph: who acts changes between episodes, and nobody is told."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+import rclpy
 import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from std_srvs.srv import SetBool, Trigger
@@ -13,15 +15,17 @@ from resfit_ros.cli.what_to_run import look_at
 from resfit_ros.core import types
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.learning_config import LearningConfig
-from resfit_ros.core.types import Outcome
+from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
 from resfit_ros.data.bag_directory import bag_paths_by_id
 from resfit_ros.data.episode_bag import bag_name
 from resfit_ros.data.read_bags import read_messages
 from resfit_ros.learning.blind_record import commitment, files, is_unfinished, lock
 from resfit_ros.learning.checkpoint import save_checkpoint
 from resfit_ros.learning.trainer import Trainer
-from resfit_ros.msg import Action
-from resfit_ros.srv import Label
+from resfit_ros.msg import Action, Episode
+from resfit_ros.ros.convert import episode_to_msg
+from resfit_ros.ros.qos import EPISODES
+from resfit_ros.srv import Label, StartEpisode
 
 SCENE = 900_000
 
@@ -153,6 +157,40 @@ def test_when_a_correction_is_not_finite_expect_nobody_told_and_the_episode_coun
     assert tuned["as_planned"] and all(a.tainted for a in probe.of_episode("action", tuned["episode_id"]))
     texts = {s.message for m in probe.seen["/diagnostics"] for s in m.status}
     assert texts and not [text for text in texts if "finite" in text]
+
+
+def test_when_answers_are_lost_expect_to_be_asked_again_and_what_began_counted(
+    start, config, policy_dir, checkpoint, tmp_path
+):
+    result_path, asked = tmp_path / "e.json", []
+    specs = graphs.evaluate_graph(config, policy_dir, checkpoint, result_path, None, 1, SCENE, seed=0)
+    probe = start([s for s in specs if s.name == "evaluator"], whole=False)
+    probe.watch(DiagnosticArray, "/diagnostics", 50)
+    # Nobody spins this node: what it is asked is never answered.
+    deaf = rclpy.create_node("deaf", namespace="/resfit", context=probe.context)
+    unanswered = deaf.create_service(SetBool, "residual/choose", lambda _, answer: answer)
+    deaf.create_service(StartEpisode, "start_episode", lambda _, answer: answer)
+    probe.wait(lambda: "choose: no answer in 3 s" in probe.said("evaluator")[1], 20.0)
+    deaf.destroy_service(unanswered)
+
+    def choose(request: SetBool.Request, answer: SetBool.Response) -> SetBool.Response:
+        asked.append(request.data)
+        answer.success = True
+        return answer
+
+    probe.node.create_service(SetBool, "residual/choose", choose)
+    probe.wait(lambda: asked, 20.0)
+    manager = probe.node.create_publisher(Episode, "episode", EPISODES)
+    probe.wait(lambda: manager.get_subscription_count() > 1)
+    for wrong in (SCENE + 5, SCENE):  # an episode of somebody else before ours
+        began = EpisodeStarted(time.time_ns(), 1 + (wrong == SCENE), wrong)
+        probe.wait(lambda: "no answer" in probe.said("evaluator")[1], 20.0)
+        manager.publish(episode_to_msg(began, "/resfit/episode_manager"))
+    probe.wait(lambda: probe.said("evaluator")[1] == "episode 2: 1 of at most 2", 20.0)
+    ended = EpisodeEnded(time.time_ns(), 2, Outcome.SUCCESS, 40, SCENE, "test")
+    manager.publish(episode_to_msg(ended, "/resfit/episode_manager"))
+    probe.wait(lambda: probe.said("evaluator")[2]["episodes done"] == "1", 20.0)
+    deaf.destroy_node()
 
 
 def test_when_the_residual_is_switched_off_expect_no_episode_until_it_is_on(

@@ -183,7 +183,7 @@ def test_when_a_callback_raises_expect_the_link_to_say_so_and_to_ask_for_the_est
     front.node.create_service(SetBool, "/resfit/estop", on_estop)
     spun = SpunLink("a front end", arguments=[], domain_id=domain)
     try:
-        spun._node.create_timer(0.05, fail)
+        spun._own.node.create_timer(0.05, fail)
         front.wait(lambda: any("no such joint" in m["text"] for m in spun.link.snapshot()["messages"]))
         spun.link.press(Control.ESTOP)
         front.wait(lambda: len(asked) >= 3)

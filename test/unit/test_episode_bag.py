@@ -13,7 +13,7 @@ from resfit_ros.core.types import Action, EpisodeEnded, EpisodeStarted, Executed
 from resfit_ros.data.bag_about import custom_data
 from resfit_ros.data.episode_bag import EpisodeBag, bag_name, peek_episode_id, peek_stamp_ns
 from resfit_ros.data.read_bags import read_messages
-from resfit_ros.data.recorded_messages import RawMessages
+from resfit_ros.data.mcap_scan import RawMessages
 
 
 def some_messages(episode_id: int = 1, **fields):
@@ -78,7 +78,7 @@ def test_when_closed_expect_what_it_is_about_in_the_metadata(tmp_path):
 
 
 def test_when_written_expect_messages_counted(tmp_path):
-    assert write_bag(tmp_path, some_messages()).messages == len(some_messages())
+    assert write_bag(tmp_path, some_messages()).counts.total() == len(some_messages())
 
 
 def test_when_not_closed_expect_nothing_under_the_final_name(tmp_path):

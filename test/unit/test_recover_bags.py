@@ -13,7 +13,7 @@ from resfit_ros.data.bag_about import BagAbout, custom_data, read_about
 from resfit_ros.data.bag_directory import bag_ids, successful_bags
 from resfit_ros.data.episode_bag import UNFINISHED, EpisodeBag, bag_name
 from resfit_ros.data.interfaces import type_name, typestore
-from resfit_ros.data.recorded_messages import RawMessages
+from resfit_ros.data.mcap_scan import RawMessages
 from resfit_ros.data.recover_bags import go_on_from, recover
 from resfit_ros.data.run_bags import RunBags
 

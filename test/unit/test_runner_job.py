@@ -10,7 +10,8 @@ pytest.importorskip("mujoco", reason="the simulated robot needs mujoco")
 
 from resfit_ros.bringup import config_sha256  # noqa: E402
 from resfit_ros.core.errors import ConfigError, DataError  # noqa: E402
-from resfit_ros.runner.job import JOB, RESULT, Job, finished_result, write_json  # noqa: E402
+from resfit_ros.core.whole_file import write_json  # noqa: E402
+from resfit_ros.runner.job import JOB, RESULT, Job, finished_result  # noqa: E402
 from resfit_ros.runner.sim_train import check_job  # noqa: E402
 
 
