@@ -11,6 +11,7 @@ from resfit_ros.data.episode_bag import bag_name
 from resfit_ros.data.film_strip import even_steps
 from resfit_ros.data.read_bags import read_messages
 from resfit_ros.sim import HumanoidSim
+from resfit_ros.sim.replay import replayed
 
 WIDTH, HEIGHT = 320, 240
 STRIP_FRAMES = 6
@@ -36,15 +37,6 @@ def _commands(bags: Path, episode_id: int) -> np.ndarray:
     return np.array([steps[k] for k in sorted(steps)])
 
 
-def _frames(sim: HumanoidSim, scene: int, commands: np.ndarray) -> list[np.ndarray]:
-    sim.reset(scene)
-    frames = [sim.render(WIDTH, HEIGHT)]
-    for command in commands:
-        sim.step(command.astype(np.float64))
-        frames.append(sim.render(WIDTH, HEIGHT))
-    return frames
-
-
 def _labelled(frame: np.ndarray, text: str) -> Image.Image:
     picture = Image.new("RGB", (WIDTH, HEIGHT + LABEL_HEIGHT), "white")
     picture.paste(Image.fromarray(frame), (0, LABEL_HEIGHT))
@@ -62,7 +54,9 @@ def make_film(bags: Path, evaluation: dict[str, Any], out: Path) -> None:
             if episode["scene_seed"] == scene:
                 commands = _commands(bags, episode["episode_id"])[: episode["steps"]]
                 label = f"{NAMES[episode['arm']]}: {episode['outcome']}"
-                reels[episode["arm"]] = [_labelled(f, label) for f in _frames(sim, scene, commands)]
+                reels[episode["arm"]] = [
+                    _labelled(frame, label) for frame in replayed(sim, scene, commands, (WIDTH, HEIGHT))
+                ]
     rows = [reels[arm] for arm in NAMES if arm in reels]
     _strip(rows).save(out / "film.png")
     _animation(rows, out / "before_after.gif")

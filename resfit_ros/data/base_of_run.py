@@ -1,6 +1,7 @@
 """The base policy as a run learns on top of it: its scaling, its identity, and demonstrations it has labelled."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,32 +33,55 @@ class BaseOfRun:
         return self.record["sha256"]
 
 
-def prepare(p: LearnerParameters, on_note: Callable[[str], None] | None = None) -> BaseOfRun:
-    """Loads policy and demonstrations, labels these, and settles the scaling in the run directory.
+@contextmanager
+def policy_of_run(p: LearnerParameters) -> Iterator[BasePolicy | None]:
+    """The base policy, until the block ends; None where it is an existing controller.
 
-    An existing controller cannot be asked about recorded states: its demonstrations keep the base
-    actions they were recorded with. on_note: takes what is wrong with a demonstration that is left out; without
-    it that is raised. Raises ResfitError naming what is missing or does not fit, and
-    MismatchError where the run was begun with another base policy.
+    That one cannot be asked about recorded states: what was recorded keeps the base actions it has.
     """
-    run_dir = Path(p.run_dir)
-    policy: BasePolicy | None = None
-    if p.base_source != TOPIC:
-        policy = load_policy(parse_reference(p.policy), Robot.of(p), p.chunking)
+    if p.base_source == TOPIC:
+        yield None
+        return
+    policy = load_policy(parse_reference(p.policy), Robot.of(p), p.chunking)
     try:
-        record = controller_record(p.base_name) if policy is None else policy_record(policy.spec)
-        segments = []
-        if p.demo_dir:
-            segments = successful_segments(
-                Path(p.demo_dir), len(p.joint_names), p.layout.size, learner_about(p), on_note
-            )
-        floor = BCConfig().min_action_range
-        normaliser = scaling_for(
-            policy, run_dir, p.normaliser_path, segments, p.joint_names, p.layout.size, floor
-        )
-        keep_record(run_dir, record)
-        demonstrations = segments if policy is None else labelled(segments, policy, p.chunking)
+        yield policy
     finally:
-        if policy is not None:
-            close_policy(policy)
+        close_policy(policy)
+
+
+def demonstrations_of(
+    p: LearnerParameters, on_note: Callable[[str], None] | None = None
+) -> Sequence[Segment]:
+    """The successes below `demo_dir` as they were recorded; none where it is empty.
+
+    on_note: takes what is wrong with one that is left out; without it that is raised as DataError.
+    """
+    if not p.demo_dir:
+        return ()
+    return successful_segments(
+        Path(p.demo_dir), len(p.joint_names), p.layout.size, learner_about(p), on_note
+    )
+
+
+def base_of(
+    p: LearnerParameters,
+    policy: BasePolicy | None,
+    demonstrations: Sequence[Segment],
+    successes: Sequence[Segment] = (),
+) -> BaseOfRun:
+    """Labels the demonstrations, and settles the scaling in the run directory.
+
+    successes: what a scaling that has to be fitted is fitted to, where there are no demonstrations. Raises
+    ResfitError naming what is missing or does not fit, MismatchError where the run was begun with another
+    base policy.
+    """
+    record = controller_record(p.base_name) if policy is None else policy_record(policy.spec)
+    run_dir, floor = Path(p.run_dir), BCConfig().min_action_range
+    fitted_to = demonstrations or successes
+    normaliser = scaling_for(
+        policy, run_dir, p.normaliser_path, fitted_to, p.joint_names, p.layout.size, floor
+    )
+    keep_record(run_dir, record)
+    if policy is not None and demonstrations:
+        demonstrations = labelled(demonstrations, policy, p.chunking)
     return BaseOfRun(normaliser, record, demonstrations)

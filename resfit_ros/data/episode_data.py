@@ -88,7 +88,7 @@ def write_episode(
         for topic, stamp_ns, message in _messages(episode_id, data):
             kind = message.__msgtype__
             bag.write(topic, stamp_ns, bytes(typestore().serialize_cdr(message, kind)))
-    except Exception:
+    except BaseException:  # Ctrl-C, too, must not leave a bag that is begun and locked
         bag.discard()
         raise
     ended = {

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resfit_ros.core.errors import DataError, MismatchError
-from resfit_ros.core.learning_config import NONE, BCConfig
-from resfit_ros.core.parameter_groups import TOPIC
+from resfit_ros.core.learning_config import NONE
 from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import FINETUNE_BAGS
 from resfit_ros.core.transitions import AssembledEpisode
 from resfit_ros.core.types import Outcome
 from resfit_ros.data.bag_directory import bag_ids
-from resfit_ros.data.base_of_run import BaseOfRun, prepare
+from resfit_ros.data.base_of_run import BaseOfRun, base_of, demonstrations_of, policy_of_run
 from resfit_ros.data.expected import learner_about
 from resfit_ros.data.read_bags import bag_paths, read_episodes
-from resfit_ros.policies.identity import controller_record, keep_record, policy_record
 from resfit_ros.policies.labelling import label_base_actions
-from resfit_ros.policies.loading import load_policy
-from resfit_ros.policies.protocol import BasePolicy, Robot, close_policy
-from resfit_ros.policies.reference import parse_reference
-from resfit_ros.policies.scaling import scaling_for
+from resfit_ros.policies.protocol import BasePolicy
 
 OnNote = Callable[[str], None]  # takes each sentence on what is left out, and why
 
@@ -35,35 +30,18 @@ def refuse_fine_tuned(run_dir: Path) -> None:
         )
 
 
-class BaseLabeller:
-    """Gives recorded episodes the base actions of the run's base policy, with its chunk bookkeeping.
+def with_base_actions(
+    episode: AssembledEpisode, policy: BasePolicy | None, p: LearnerParameters
+) -> AssembledEpisode:
+    """An episode with the base actions the policy would have given, by its chunk bookkeeping.
 
-    A segment that follows a gap is labelled as if chunks had been flushed there. An existing controller
-    cannot be asked about recorded states: its episodes stay as they were recorded. Close it.
+    A segment that follows a gap is labelled as if chunks had been flushed there. policy None, an existing
+    controller: the episode as it was recorded.
     """
-
-    def __init__(self, p: LearnerParameters) -> None:
-        self._chunking = p.chunking
-        self.policy: BasePolicy | None = None
-        if p.base_source != TOPIC:
-            self.policy = load_policy(parse_reference(p.policy), Robot.of(p), p.chunking)
-
-    def __call__(self, episode: AssembledEpisode) -> AssembledEpisode:
-        if self.policy is None:
-            return episode
-        segments = tuple(label_base_actions(s, self.policy, self._chunking) for s in episode.segments)
-        return dataclasses.replace(episode, segments=segments)
-
-    def close(self) -> None:
-        """Lets the policy go."""
-        if self.policy is not None:
-            close_policy(self.policy)
-
-    def __enter__(self) -> "BaseLabeller":
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self.close()
+    if policy is None:
+        return episode
+    segments = tuple(label_base_actions(s, policy, p.chunking) for s in episode.segments)
+    return dataclasses.replace(episode, segments=segments)
 
 
 def read_recorded(
@@ -107,30 +85,17 @@ def prepare_recorded(
     on_episode(labelled, in all). Raises DataError when nothing usable is left, MismatchError where the
     run directory was begun with another base policy.
     """
-    with BaseLabeller(p) as labeller:
+    with policy_of_run(p) as policy:
         episodes = list(read_recorded(directories, p, on_note))
         if not episodes:
             places = ", ".join(map(str, directories))
             raise DataError(f"{places}: no usable episode; record some, or see above what is wrong with each")
-        base = prepare(p, on_note) if p.demo_dir else _base_of(p, labeller.policy, episodes)
+        successes = [s for e in episodes if e.end.outcome is Outcome.SUCCESS for s in e.segments]
+        base = base_of(p, policy, demonstrations_of(p, on_note), successes)
         for i, episode in enumerate(episodes):
-            episodes[i] = labeller(episode)
+            episodes[i] = with_base_actions(episode, policy, p)
             on_episode(i + 1, len(episodes))
     return RecordedData(base, episodes)
-
-
-def _base_of(
-    p: LearnerParameters, policy: BasePolicy | None, episodes: Sequence[AssembledEpisode]
-) -> BaseOfRun:
-    """As `prepare`, without demonstrations: a scaling that has to be fitted is fitted to recorded successes."""
-    record = controller_record(p.base_name) if policy is None else policy_record(policy.spec)
-    successes = [s for e in episodes if e.end.outcome is Outcome.SUCCESS for s in e.segments]
-    floor, run_dir = BCConfig().min_action_range, Path(p.run_dir)
-    normaliser = scaling_for(
-        policy, run_dir, p.normaliser_path, successes, p.joint_names, p.layout.size, floor
-    )
-    keep_record(run_dir, record)
-    return BaseOfRun(normaliser, record, ())
 
 
 def kept_episodes(
@@ -149,6 +114,6 @@ def kept_episodes(
             f"{gone[0]}: no such directory: the critic of {p.run_dir} was pretrained on its bags, which "
             "keep_offline_data keeps in replay; put them back, or set keep_offline_data: none"
         )
-    with BaseLabeller(p) as labeller:
+    with policy_of_run(p) as policy:
         for episode in read_recorded(directories, p, on_note):
-            yield labeller(episode)
+            yield with_base_actions(episode, policy, p)

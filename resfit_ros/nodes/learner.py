@@ -3,6 +3,8 @@
 import json
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import rclpy
@@ -14,8 +16,8 @@ from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
 from resfit_ros.core.types import EpisodeStarted, LearnerPhase
-from resfit_ros.data.base_of_run import prepare
-from resfit_ros.data.offline_data import BaseLabeller, kept_episodes, refuse_fine_tuned
+from resfit_ros.data.base_of_run import base_of, demonstrations_of, policy_of_run
+from resfit_ros.data.offline_data import kept_episodes, refuse_fine_tuned, with_base_actions
 from resfit_ros.data.played_episodes import PlayedEpisodes
 from resfit_ros.data.run_bags import RunBags
 from resfit_ros.learning.advice import Advice
@@ -82,10 +84,12 @@ class Learner(ResfitNode[LearnerParameters]):
             raise ConfigError(f"device '{p.device}' is not available to torch; set device to cpu")
         self._run_dir = Path(p.run_dir)
         self._damaged_bags = 0
-        self._base = prepare(p, self.get_logger().warning)
-        base = self._base
+        self._policy = ExitStack()  # holds the base policy as long as episodes are to be labelled
+        policy = self._policy.enter_context(policy_of_run(p))
+        base = self._base = base_of(p, policy, demonstrations_of(p, self.get_logger().warning))
         self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
-        self._labeller = BaseLabeller(p) if self._trainer.pretraining else None
+        if not self._trainer.pretraining:
+            self._policy.close()
         about = {"base_policy": base.record, "joint_names": list(p.joint_names)}
         self._worker = LearnerWorker(
             self._trainer,
@@ -93,7 +97,7 @@ class Learner(ResfitNode[LearnerParameters]):
             about,
             p.checkpoint_every_s,
             self._keep_actor,
-            self._labeller,
+            partial(with_base_actions, policy=policy, p=p) if self._trainer.pretraining else None,
         )
         self._bags = RunBags(
             self._run_dir / FINETUNE_BAGS, len(p.joint_names), p.layout.size, self._on_damaged_bag
@@ -289,8 +293,7 @@ class Learner(ResfitNode[LearnerParameters]):
     def shutdown(self) -> None:
         """Stops training after a last checkpoint."""
         self._worker.stop()
-        if self._labeller is not None:
-            self._labeller.close()
+        self._policy.close()
         self._log.close()
 
 

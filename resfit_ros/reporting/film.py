@@ -15,7 +15,7 @@ from resfit_ros.data.episode_data import EpisodeData, read_episode
 from resfit_ros.data.film_strip import even_steps, film_strip
 
 FRAMES, WIDTH, QUALITY = 7, 1190, 82
-REPLAY_WIDTH, REPLAY_HEIGHT = 320, 240
+REPLAY_SIZE = 320, 240
 JOINTS_SHOWN = 6
 KINDS = (True, False)  # a success, then a failure
 
@@ -76,20 +76,14 @@ def _replay(actions: NDArray[np.float32], scene: int) -> NDArray[np.uint8] | Non
     """Frames (N, H, W, 3) at even steps; None where the simulation is of another robot or draws nothing."""
     try:
         from resfit_ros.sim import HumanoidSim
+        from resfit_ros.sim.replay import replayed
     except ImportError:
         return None
     wanted = set(even_steps(len(actions) + 1, FRAMES))
     with HumanoidSim() as sim:
-        sim.reset(scene)
         if len(sim.joint_positions) != actions.shape[1]:
             return None
-        frames = []
-        for step in range(len(actions) + 1):
-            if step in wanted:
-                frames.append(sim.render(REPLAY_WIDTH, REPLAY_HEIGHT))
-            if step < len(actions):
-                sim.step(actions[step].astype(np.float64))
-    return np.array(frames)
+        return np.array(list(replayed(sim, scene, actions, REPLAY_SIZE, wanted)))
 
 
 def _plot(data: EpisodeData, joint_names: list[str]) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from test_read_bags import messages, record
 
 from resfit_ros.core.errors import ConfigError, MismatchError
 from resfit_ros.core.parameters import LearnerParameters
-from resfit_ros.data.base_of_run import prepare
+from resfit_ros.data.base_of_run import BaseOfRun, base_of, demonstrations_of, policy_of_run
 from resfit_ros.policies.identity import RECORD, controller_identity
 from resfit_ros.policies.scaling import NORMALISER
 
@@ -52,6 +52,12 @@ def parameters(tmp_path, monkeypatch):
 def states_of_three(monkeypatch):
     """The recorded states have three numbers, the layout of two joints only two."""
     monkeypatch.setattr(LearnerParameters, "layout", type("Layout", (), {"size": 3, "blocks": (), "poses": ()})())
+
+
+def prepare(p: LearnerParameters) -> BaseOfRun:
+    """As the learner does."""
+    with policy_of_run(p) as policy:
+        return base_of(p, policy, demonstrations_of(p))
 
 
 def test_when_a_policy_from_elsewhere_is_used_expect_scaling_and_record_in_the_run(parameters, tmp_path):

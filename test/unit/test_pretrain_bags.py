@@ -1,6 +1,7 @@
 """From bags to a run directory that fine-tuning starts from: what is read, labelled, left out and refused."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from serialised import write_bag
 from resfit_ros.core.errors import ConfigError, DataError, MismatchError
 from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.types import Outcome
-from resfit_ros.data.offline_data import BaseLabeller, kept_episodes, prepare_recorded
+from resfit_ros.data import base_of_run
+from resfit_ros.data.base_of_run import policy_of_run
+from resfit_ros.data.offline_data import kept_episodes, prepare_recorded
 from resfit_ros.learning.trainer import Trainer
 from resfit_ros.policies.identity import RECORD
 from resfit_ros.runner.pretraining import (
@@ -238,8 +241,17 @@ def test_when_the_device_is_missing_expect_what_to_set(parameters, bags):
 
 
 def test_when_closed_expect_the_policy_let_go(parameters):
-    labeller = BaseLabeller(parameters())
     closed = []
-    labeller.policy.close = lambda: closed.append(True)
-    labeller.close()
+    with pytest.raises(KeyError), policy_of_run(parameters()) as policy:
+        policy.close = lambda: closed.append(True)
+        raise KeyError
     assert closed == [True]
+
+
+def test_when_there_are_demonstrations_too_expect_the_policy_loaded_once(parameters, bags, monkeypatch, tmp_path):
+    loaded = []
+    load = base_of_run.load_policy
+    monkeypatch.setattr(base_of_run, "load_policy", lambda *a: loaded.append(a) or load(*a))
+    shutil.copytree(bags, tmp_path / "demos")
+    prepare_recorded(parameters(demo_dir=str(tmp_path / "demos")), [bags], print)
+    assert len(loaded) == 1

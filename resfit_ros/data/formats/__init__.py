@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from resfit_ros.core.errors import DataError
-from resfit_ros.data.formats.lerobot_v2 import LEROBOT_V2
-from resfit_ros.data.formats.lerobot_v3 import LEROBOT_V3
+from resfit_ros.data.formats.lerobot_versions import LEROBOT_V2, LEROBOT_V3
 from resfit_ros.data.formats.options import ExportOptions, Format, ImportOptions
 from resfit_ros.data.formats.robomimic import ROBOMIMIC
 

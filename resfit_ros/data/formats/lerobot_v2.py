@@ -6,13 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from resfit_ros.core.errors import DataError
-from resfit_ros.data.bag_about import BagAbout
-from resfit_ros.data.episode_data import EpisodeData
-from resfit_ros.data.formats.lerobot_export import CHUNK, Dataset, Episode, export, video_info
-from resfit_ros.data.formats.lerobot_import import import_
-from resfit_ros.data.formats.lerobot_source import Entry, Source, version_of
+from resfit_ros.data.formats.lerobot_export import CHUNK, Dataset, Episode, video_info
+from resfit_ros.data.formats.lerobot_source import Entry, Source
 from resfit_ros.data.formats.notes import Notes
-from resfit_ros.data.formats.options import ExportOptions, Format, ImportOptions, OnNote
 from resfit_ros.data.formats.parquet import write_table
 from resfit_ros.data.formats.video import VideoFile
 
@@ -114,23 +110,3 @@ def _lengths(source: Source, notes: Notes) -> dict[int, int]:
             f"{path} cannot be read to its end ({error}); lengths of {len(found)} episodes are known from it"
         )
     return found
-
-
-def detect(path: Path) -> bool:
-    """Whether a directory holds a dataset of version 2."""
-    return version_of(path).startswith("v2.")
-
-
-def read(source: Path, options: ImportOptions, on_note: OnNote) -> Iterator[tuple[EpisodeData, BagAbout]]:
-    """Episodes of a dataset; see Format."""
-    return import_(source, options, on_note, entries)
-
-
-def write(bags: Sequence[Path], out: Path, options: ExportOptions, on_note: OnNote) -> int:
-    """Writes bags as a dataset; see Format."""
-    return export(bags, out, options, on_note, V2Layout)
-
-
-LEROBOT_V2 = Format(
-    "lerobot-v2.1", "a directory with meta/info.json of codebase_version v2.x", detect, read, write
-)

@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from resfit_ros.core.errors import DataError
-from resfit_ros.data.bag_about import BagAbout
-from resfit_ros.data.episode_data import EpisodeData
-from resfit_ros.data.formats.lerobot_export import CHUNK, Dataset, Episode, export, video_info
+from resfit_ros.data.formats.lerobot_export import CHUNK, Dataset, Episode, video_info
 from resfit_ros.data.formats.lerobot_features import combined
-from resfit_ros.data.formats.lerobot_import import import_
-from resfit_ros.data.formats.lerobot_source import Entry, Source, version_of
+from resfit_ros.data.formats.lerobot_source import Entry, Source
 from resfit_ros.data.formats.libraries import library
 from resfit_ros.data.formats.notes import Notes
-from resfit_ros.data.formats.options import ExportOptions, Format, ImportOptions, OnNote
 from resfit_ros.data.formats.parquet import column_names, read_table, write_table
 from resfit_ros.data.formats.video import VideoFile
 
@@ -176,23 +172,3 @@ def entries(source: Source, notes: Notes) -> Iterator[Entry]:
 
 def _found(row: dict[str, Any], prefix: str) -> dict[str, int]:
     return {key: row[prefix + key] for key in ("chunk_index", "file_index")}
-
-
-def detect(path: Path) -> bool:
-    """Whether a directory holds a dataset of version 3."""
-    return version_of(path).startswith("v3.")
-
-
-def read(source: Path, options: ImportOptions, on_note: OnNote) -> Iterator[tuple[EpisodeData, BagAbout]]:
-    """Episodes of a dataset; see Format."""
-    return import_(source, options, on_note, entries)
-
-
-def write(bags: Sequence[Path], out: Path, options: ExportOptions, on_note: OnNote) -> int:
-    """Writes bags as a dataset; see Format."""
-    return export(bags, out, options, on_note, V3Layout)
-
-
-LEROBOT_V3 = Format(
-    "lerobot-v3", "a directory with meta/info.json of codebase_version v3.x", detect, read, write
-)
