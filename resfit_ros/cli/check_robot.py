@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from resfit_ros.bringup import NAMESPACE, RunConfig, load_config, node_parameters, remappings
-from resfit_ros.cli.console import EXIT_ERROR, console, reporting_errors
+from resfit_ros.cli.console import EXIT_ERROR, console, reporting_errors, working
 from resfit_ros.core.errors import ConfigError
 from resfit_ros.core.parameters import AggregatorParameters, EpisodeParameters
 from resfit_ros.core.safety_parameters import SafetyParameters
@@ -44,7 +44,8 @@ def check_robot_file(
     """
     with reporting_errors():
         try:
-            report = run_check(load_config(find_config(file)), urdf, live, seconds)
+            with working("looking at the running robot" if live else "checking", quiet=as_json):
+                report = run_check(load_config(find_config(file)), urdf, live, seconds)
         except ConfigError as error:
             if not as_json:
                 raise

@@ -53,9 +53,9 @@ def progress_bar(title: str) -> Iterator[Callable[[float, float, str], None]]:
 
 
 @contextmanager
-def working(title: str) -> Iterator[None]:
+def working(title: str, quiet: bool = False) -> Iterator[None]:
     """A spinner while something runs of which nobody can say how far it is; nothing without a terminal."""
-    if console.is_terminal:
+    if console.is_terminal and not quiet:
         with console.status(escape(title)):
             yield
     else:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from resfit_ros.cli.console import EXIT_ERROR, console, reporting_errors
+from resfit_ros.cli.console import EXIT_ERROR, console, reporting_errors, working
 from resfit_ros.cli.data_convert import convert
 from resfit_ros.cli.data_notes import Notes, print_json, progress
 from resfit_ros.core.errors import ConfigError, DataError, nearest
@@ -75,10 +75,11 @@ def view(
         target = out or Path(f"{bag.name}.png")
         if target.suffix.lower() != ".png":
             raise ConfigError(f"--out {target}: the picture is a PNG; give a name that ends in .png")
-        seen = view_episode(bag, known_robot(bag, config))
         names = [name.strip() for name in joints.split(",") if name.strip()]
         target.parent.mkdir(parents=True, exist_ok=True)
-        draw_episode(seen, target, seen.joints_named(names) if names else seen.joints_to_show(most))
+        with working(f"drawing {bag.name}"):
+            seen = view_episode(bag, known_robot(bag, config))
+            draw_episode(seen, target, seen.joints_named(names) if names else seen.joints_to_show(most))
         console.print(f"{bag.name}: {seen.data.outcome.name.lower()}, {len(seen.data)} steps; picture: {target}")
         if seen.damage:
             console.print(f"[yellow]damaged[/], drawn up to there: {seen.damage}", soft_wrap=True)

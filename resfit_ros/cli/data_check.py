@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from resfit_ros.cli.console import console
+from resfit_ros.cli.console import console, working
 from resfit_ros.cli.data_notes import Notes, print_json, progress
 from resfit_ros.cli.data_tables import count
 from resfit_ros.core.errors import DataError
@@ -50,7 +50,9 @@ def _repair(source: Path, notes: Notes) -> None:
 
     if not source.is_dir():
         raise DataError(f"{source}: no such directory; give a bag or a folder of bags")
-    for found in recover(source):
+    with working("recovering what killed recorders left", notes.quiet):
+        recovered = recover(source)
+    for found in recovered:
         notes(found.note if str(found.path) in found.note else f"{found.path}: {found.note}")
 
 

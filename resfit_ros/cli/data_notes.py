@@ -31,11 +31,11 @@ class Notes:
 
     def __init__(self, quiet: bool = False) -> None:
         self.given: list[str] = []
-        self._quiet = quiet
+        self.quiet = quiet
 
     def __call__(self, sentence: str) -> None:
         if sentence in self.given:
             return
         self.given.append(sentence)
-        if not self._quiet:
+        if not self.quiet:
             console.print(f"[yellow]note:[/] {escape(sentence)}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 import json
 import os
-from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +41,7 @@ def status(
         from resfit_ros.operating.ros_status import StatusListener
 
         with StatusListener(namespace) as listener:
-            with nullcontext() if as_json else working("listening to the graph"):
+            with working("listening to the graph", quiet=as_json):
                 listener.spin(LISTEN_S, listener.knows_enough)
                 if judge(listener.heard())["verdict"] != NO_GRAPH:
                     listener.spin(LISTEN_ON_S, listener.knows_nodes)
