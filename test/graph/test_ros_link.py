@@ -4,8 +4,6 @@ import json
 import time
 
 import pytest
-import rclpy
-from rclpy.context import Context
 from std_srvs.srv import SetBool
 
 from resfit_ros import graphs
@@ -15,7 +13,7 @@ from resfit_ros.msg import ActorWeights, Episode, ExecutedAction, SafetyStatus
 from resfit_ros.operating.controls import Control
 from resfit_ros.operating.ros_link import RosLink
 from resfit_ros.operating.ros_spin import SpunLink
-from resfit_ros.ros.node import make_executor
+from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.qos import LATCHED
 from resfit_ros.srv import Label
 
@@ -24,11 +22,8 @@ class Front:
     """A front end's node with a link on it."""
 
     def __init__(self, domain: int) -> None:
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = rclpy.create_node("front", context=self.context)
-        self.executor = make_executor(self.context)
-        self.executor.add_node(self.node)
+        self.own = OwnNode("front", arguments=[], domain_id=domain)
+        self.node = self.own.node
         self.link = RosLink(self.node, labelled_by="front")
 
     def shown(self, *path) -> object:
@@ -45,7 +40,7 @@ class Front:
             if time.monotonic() > end:
                 shown = {k: self.shown(k) for k in ("episode", "safety", "messages")}
                 pytest.fail(f"condition not met within {seconds} s: {json.dumps(shown)}")
-            self.executor.spin_once(timeout_sec=0.05)
+            self.own.executor.spin_once(timeout_sec=0.05)
 
     def told(self) -> str:
         """Every message, newest first."""
@@ -54,9 +49,7 @@ class Front:
     def close(self) -> None:
         """Leaves the domain."""
         self.link.close()
-        self.executor.shutdown()
-        self.node.destroy_node()
-        self.context.try_shutdown()
+        self.own.close()
 
 
 @pytest.fixture
@@ -236,14 +229,8 @@ def test_when_the_filter_starts_after_the_press_expect_the_estop_delivered(front
 
 
 def test_when_a_service_does_not_answer_expect_that_told(front):
-    context = Context()
-    rclpy.init(context=context, domain_id=front.context.get_domain_id())
-    mute = rclpy.create_node("mute", context=context)  # nobody spins it
-    mute.create_service(SetBool, "/resfit/hold", lambda request, response: response)
-    try:
+    with OwnNode("mute", arguments=[], domain_id=front.node.context.get_domain_id()) as mute:  # not spun
+        mute.node.create_service(SetBool, "/resfit/hold", lambda request, response: response)
         front.wait(lambda: front.shown("controls", "hold", "enabled"))
         assert front.link.press(Control.HOLD)
         front.wait(lambda: "Hold: no answer in 2 s" in front.told())
-    finally:
-        mute.destroy_node()
-        context.try_shutdown()

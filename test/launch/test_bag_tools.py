@@ -12,9 +12,7 @@ WHERE = "is not installed: source a ROS 2, e.g. /opt/ros/jazzy/setup.bash; test_
 pytest.importorskip("ros2bag", reason=f"ros2bag {WHERE}")
 pytest.importorskip("rosbag2_py", reason=f"rosbag2_py {WHERE}")
 
-import rclpy  # noqa: E402
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix  # noqa: E402
-from rclpy.context import Context  # noqa: E402
 
 from resfit_ros import msg  # noqa: E402
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler  # noqa: E402
@@ -29,7 +27,7 @@ from resfit_ros.ros.convert import (  # noqa: E402
     executed_from_msg,
     observation_from_msg,
 )
-from resfit_ros.ros.node import make_executor  # noqa: E402
+from resfit_ros.ros.own_node import OwnNode  # noqa: E402
 from resfit_ros.ros.qos import STEPS  # noqa: E402
 
 ROWS, JOINTS, STATES = 21, 4, 6
@@ -45,15 +43,12 @@ class Listener:
     """The subscriptions of a learner, with its assembler behind them."""
 
     def __init__(self, domain: int) -> None:
-        self._context = Context()
-        rclpy.init(args=[], context=self._context, domain_id=domain)
-        self._node = rclpy.create_node("listener", namespace="/resfit", context=self._context)
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
+        self._own = OwnNode("listener", "/resfit", arguments=[], domain_id=domain)
+        self.close = self._own.close
         self._assembler = TransitionAssembler(JOINTS)
         self.episodes: list[AssembledEpisode] = []
         for topic, (kind, convert) in TOPICS.items():
-            self._node.create_subscription(kind, topic, lambda m, c=convert: self._on_step(c(m)), STEPS)
+            self._own.node.create_subscription(kind, topic, lambda m, c=convert: self._on_step(c(m)), STEPS)
 
     def _on_step(self, value) -> None:
         if not isinstance(value, EpisodeStarted):
@@ -61,14 +56,8 @@ class Listener:
 
     def has_heard(self) -> bool:
         """Handles what arrives; whether an episode is whole."""
-        self._executor.spin_once(timeout_sec=0.05)
+        self._own.executor.spin_once(timeout_sec=0.05)
         return bool(self.episodes)
-
-    def close(self) -> None:
-        """Leaves the domain."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture

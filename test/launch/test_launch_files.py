@@ -11,32 +11,28 @@ WHERE = "is not installed: source a ROS 2, e.g. /opt/ros/jazzy/setup.bash; `resf
 pytest.importorskip("launch_ros.actions", reason=f"launch_ros {WHERE}")
 pytest.importorskip("ros2launch", reason=f"ros2launch {WHERE}")
 
-import rclpy  # noqa: E402
 from launch.launch_description_sources import PythonLaunchDescriptionSource  # noqa: E402
-from rclpy.context import Context  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 
 from resfit_ros import graphs  # noqa: E402
 from resfit_ros.core import run_layout  # noqa: E402
 from resfit_ros.bringup import load_config  # noqa: E402
 from resfit_ros.data.bag_directory import bag_ids, count_successes  # noqa: E402
-from resfit_ros.ros.node import make_executor  # noqa: E402
+from resfit_ros.ros.own_node import OwnNode  # noqa: E402
 
 
 class Probe:
     """A node that looks at the graph from outside."""
 
     def __init__(self, domain: int) -> None:
-        self._context = Context()
-        rclpy.init(args=[], context=self._context, domain_id=domain)
-        self._node = rclpy.create_node("probe", context=self._context)
-        self._executor = make_executor(self._context)
-        self._executor.add_node(self._node)
+        self._own = OwnNode("probe", arguments=[], domain_id=domain)
+        self._node = self._own.node
+        self.close = self._own.close
 
     def names(self) -> set[str]:
         """Full names of the nodes there are, itself left out."""
         pairs = self._node.get_node_names_and_namespaces()
-        return {f"{space.rstrip('/')}/{name}" for name, space in pairs} - {"/probe"}
+        return {f"{space.rstrip('/')}/{name}" for name, space in pairs} - {self._node.get_fully_qualified_name()}
 
     def trigger(self, service: str) -> Trigger.Response:
         """Calls a std_srvs/Trigger service."""
@@ -45,17 +41,11 @@ class Probe:
         future = client.call_async(Trigger.Request())
 
         def answered() -> bool:
-            self._executor.spin_once(timeout_sec=0.05)
+            self._own.executor.spin_once(timeout_sec=0.05)
             return future.done()
 
         until(answered, f"{service} answers")
         return future.result()
-
-    def close(self) -> None:
-        """Leaves the domain."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
 
 
 @pytest.fixture
