@@ -9,7 +9,7 @@ from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import Channel, McapWriter, write_channel, write_string
 
-from resfit_ros.data.bag_metadata import BAG_VERSION, OFFERED, as_yaml, information, qos_entries
+from resfit_ros.data.bag_metadata import OFFERED, as_yaml, information, qos_entries
 from resfit_ros.data.mcap_scan import CHUNK_CRC_OFFSET
 
 # Damage costs the chunk it hits and what follows; a killed recorder loses the chunk it had begun.

@@ -15,7 +15,8 @@ from rosbags.typesys.store import Typestore
 
 from resfit_ros.core.errors import DataError
 from resfit_ros.data.bag_lock import hold
-from resfit_ros.data.checked_writer import BAG_VERSION, CheckedWriter
+from resfit_ros.data.bag_metadata import BAG_VERSION
+from resfit_ros.data.checked_writer import CheckedWriter
 from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
 
 UNFINISHED = ".partial"  # where a bag lies until it is whole

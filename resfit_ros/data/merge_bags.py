@@ -10,7 +10,8 @@ from rosbags.rosbag2 import Reader, StoragePlugin
 from resfit_ros.core.errors import DataError, MismatchError
 from resfit_ros.data.bag_about import PREFIX, BagAbout, custom_data, read_about
 from resfit_ros.data.bag_table import Sizes, bag_directories, sizes_of
-from resfit_ros.data.checked_writer import BAG_VERSION, CheckedWriter
+from resfit_ros.data.bag_metadata import BAG_VERSION
+from resfit_ros.data.checked_writer import CheckedWriter
 from resfit_ros.data.episode_bag import bag_name, peek_episode_id
 from resfit_ros.data.episode_data import read_episode, several_episodes, write_episode
 from resfit_ros.data.formats.whole_output import whole

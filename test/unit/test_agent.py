@@ -3,11 +3,9 @@
 import pytest
 import torch
 from learning_builders import (
-    ACTIONS,
     BATCH,
     CAMERAS,
     SHAPE_WITH_IMAGES,
-    STATES,
     TINY_VISION,
     constant_targets,
     copied,
@@ -18,7 +16,6 @@ from learning_builders import (
 )
 
 from resfit_ros.learning.agent import Agent
-from resfit_ros.learning.batch import ObservationBatch, TransitionBatch
 
 
 # --- residual ----------------------------------------------------------------------------------

@@ -1,8 +1,7 @@
 """LeRobot datasets of codebase version 2.1 (and 2.0): a parquet file and a video per episode."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from resfit_ros.core.errors import DataError
