@@ -16,7 +16,7 @@ from resfit_ros.srv import Label as LabelService
 from resfit_ros.srv import ResetScene, StartEpisode
 
 POLL_S = 0.1
-SETTLE_S = 0.5  # after the last node found its publishers, for these to find it
+SETTLE_S = 0.5  # after the last node found its publishers and servers, for these to find it
 RESET_TIMEOUT_S = 60.0
 RETRY_S = 2.0
 
@@ -106,11 +106,12 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
                 return f"nodes not up or not connected yet: {', '.join(sorted(missing))}"
             if self.unheard():
                 return f"no publisher on {', '.join(self.unheard())}"
+        if not self._reset.service_is_ready():
+            return f"reset service {self._reset.srv_name} is not available"
+        if self._complete_since_ns is None:
             self._complete_since_ns = self.now_ns()
         if (self.now_ns() - self._complete_since_ns) * 1e-9 < SETTLE_S:
             return "connections settle"
-        if not self._reset.service_is_ready():
-            return f"reset service {self._reset.srv_name} is not available"
         if "safety_filter" in self.params.wait_for_nodes and self._safety != SafetyState.ARMED:
             return "the safety filter is not armed; arm it with the service 'arm'"
         return self._learner_obstacle() if self.params.wait_for_learner else None

@@ -11,7 +11,7 @@ from resfit_ros.core.errors import ResfitError
 from resfit_ros.core.normalize import Normaliser
 from resfit_ros.core.types import Float32
 from resfit_ros.msg import ActorWeights
-from resfit_ros.operating.asked_parameters import AskedParameters
+from resfit_ros.operating.ros_parameters import AskedParameters
 from resfit_ros.ros.qos import LATCHED
 
 ASK_EVERY_NS = 10_000_000_000  # a node may have been restarted with other parameters

@@ -9,8 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray
 
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.msg import Action, LearnerStatus, SafetyStatus
-from resfit_ros.operating.asked_parameters import AskedParameters
 from resfit_ros.operating.graph_health import MANAGER, Heard, Word, control_rate, expected_nodes, readable
+from resfit_ros.operating.ros_parameters import AskedParameters
 from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.qos import LATCHED, SENSORS
 
