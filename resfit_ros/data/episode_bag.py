@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import struct
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,19 +20,34 @@ from resfit_ros.data.interfaces import EPISODE_TOPICS, type_name, typestore
 
 UNFINISHED = ".partial"  # where a bag lies until it is whole
 ABOUT = "about.json"  # beside an unfinished bag: its custom data, which only a closed bag's metadata hold
+# How long a bag stays open after the end of its episode: for the last action, and, while steps are missing,
+# for as long as DDS needs to send again what got lost (Fast DDS asks every 3 s).
+GRACE_NS, MISSING_GRACE_NS = 300_000_000, 5_000_000_000
+STEP_TOPICS = ("observation", "action", "executed_action")
 
 
 def peek_episode_id(serialised: bytes) -> int:
-    """The episode_id of one of our step messages, without decoding it.
+    """The episode_id of one of our messages, without decoding it.
 
     All begin with std_msgs/Header and a uint64: CDR has 4 bytes of encapsulation, the stamp (8), the
     frame id (length, characters with a final zero), padding to 8, then the number.
     """
+    order, at = _after_header(serialised)
+    return struct.unpack_from(f"{order}Q", serialised, at)[0]
+
+
+def peek_step(serialised: bytes) -> int:
+    """The step of a message of STEP_TOPICS: a uint32 behind its episode_id."""
+    order, at = _after_header(serialised)
+    return struct.unpack_from(f"{order}I", serialised, at + 8)[0]
+
+
+def _after_header(serialised: bytes) -> tuple[str, int]:
+    """Byte order, and where the episode_id is."""
     order = "<" if serialised[1] & 1 else ">"
     (length,) = struct.unpack_from(f"{order}I", serialised, 12)
     at = 12 + length  # from the end of the encapsulation
-    at += -at % 8
-    return struct.unpack_from(f"{order}Q", serialised, 4 + at)[0]
+    return order, 4 + at + -at % 8
 
 
 def peek_stamp_ns(serialised: bytes) -> int:
@@ -68,7 +82,7 @@ class EpisodeBag:
 
     about: texts for its metadata that are known at its start; they survive a killed recorder. types: the
     definitions of its messages, where they are those of another release; topics that these lack are left
-    out. `counts` (messages by topic), `size_bytes`: taken so far. Once a write has failed there is a hole in it: it stays
+    out. `messages`, `size_bytes`, `steps` (by topic of STEP_TOPICS): taken so far. Once a write has failed there is a hole in it: it stays
     where it is and takes nothing more. Raises DataError when it cannot be written (disk full).
     """
 
@@ -82,8 +96,8 @@ class EpisodeBag:
     ) -> None:
         self.path = directory / bag_name(episode_id)
         self.partial = _free_name(directory / UNFINISHED / bag_name(episode_id))
-        self.counts: Counter[str] = Counter()
-        self.size_bytes = 0
+        self.messages = self.size_bytes = 0
+        self.steps: dict[str, set[int]] = {topic: set() for topic in STEP_TOPICS}
         self._about, self._synced = dict(about or {}), False
         if self.path.exists():
             raise DataError(f"{self.path}: exists already; choose an empty bag_dir")
@@ -122,7 +136,10 @@ class EpisodeBag:
                 self._writer.storage.sync()
         except OSError as error:
             raise self._given_up(error) from error
-        self.counts[topic] += 1
+        self.messages += 1
+        if topic in self.steps:
+            with suppress(struct.error):  # recovered from a release that had none
+                self.steps[topic].add(peek_step(serialised))
         self.size_bytes += len(serialised)
 
     def sync(self) -> None:

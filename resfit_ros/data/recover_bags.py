@@ -193,5 +193,5 @@ def go_on_from(bag: EpisodeBag, directory: Path, episode_id: int, stamp_ns: int)
     for remains in sorted(same, key=lambda r: -r.messages)[:1]:
         if bag.has_types(remains.definitions):
             _copy(remains, bag)
-            return Beginning(bag.counts.total(), remains.policy)
+            return Beginning(bag.messages, remains.policy)
     return Beginning(0, "")

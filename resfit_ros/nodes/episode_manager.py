@@ -35,6 +35,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         self._wanted = p.auto_start  # an episode should be started as soon as possible
         self._wanted_seed: int | None = None
         self._reset_waits = False  # asked for by service, not begun yet
+        self._start_asked: int | None = None  # scene seed of a start by service that has not led to an episode
         self._reset_began_ns = self._not_before_ns = 0
         self._answer = None  # of the reset under way
         self._safety: int | None = None
@@ -138,6 +139,7 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         stamp: Time | None = getattr(response, "stamp", None)
         start_ns = to_ns(stamp) if stamp is not None else self.stamp_ns()
         started = self._machine.reset_done(start_ns)
+        self._start_asked = None
         self._publisher.publish(episode_to_msg(started, self.source_id))
         self.report(OK, f"episode {started.episode_id} is running")
 
@@ -232,12 +234,22 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
         return f"{before}the next one starts when possible: {self._obstacle()}"
 
     def _on_start(self, request: StartEpisode.Request, response: StartEpisode.Response):
-        if self._machine.state is not EpisodeState.IDLE or (self._wanted and not self.params.auto_start):
+        if self._machine.state is EpisodeState.RUNNING:
             response.message = f"refused: episode {self._machine.episode_id} is not finished"
             return response
-        self._wanted, self._wanted_seed = True, request.scene_seed if request.scene_seed >= 0 else None
-        response.success, response.episode_id = True, self._machine.episode_id + 1
-        self._start_if_possible()
+        response.episode_id = self._machine.episode_id + 1
+        # Who got no answer asks again: the same start is not a second one.
+        again = self._start_asked == request.scene_seed
+        if not again and (
+            self._machine.state is EpisodeState.RESETTING or (self._wanted and not self.params.auto_start)
+        ):
+            response.message = f"refused: another start came first; {self._started_or_waiting(None)}"
+            return response
+        if not again:
+            self._wanted, self._wanted_seed = True, request.scene_seed if request.scene_seed >= 0 else None
+            self._start_asked = request.scene_seed
+            self._start_if_possible()
+        response.success = True
         response.message = self._started_or_waiting(None)
         return response
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
 from rclpy.task import Future
 from std_srvs.srv import SetBool
@@ -19,12 +20,14 @@ from resfit_ros.learning.evaluation import UNSEEDED, Result, Trial, schedule
 from resfit_ros.learning.evaluation_result import why_over, write_result
 from resfit_ros.msg import Action, ActionChunk, Episode
 from resfit_ros.ros.convert import episode_from_msg
-from resfit_ros.ros.node import OK, WARN, ResfitNode, run_node
+from resfit_ros.ros.node import OK, OPEN_BAGS, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import STEPS
 from resfit_ros.srv import StartEpisode
 
 POLL_S = 0.2
-CLOSING_S = 2.0  # the recorder closes the last bag before the report reads it
+# At the end the recorder closes the last bag, which the report reads: so long until it says whether one is
+# open, and until it would have given up.
+CLOSING_S, LONGEST_CLOSING_S = 1.5, 7.0
 # A reply can be lost, e.g. while nodes still find each other; the evaluation must not wait for ever.
 ANSWER_TIMEOUT_S = 3.0
 
@@ -74,11 +77,13 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         self._started = (0, 0)  # (episode id, stamp [ns]) of the newest that began
         self._over = False
         self._policy_sha256 = ""  # of the base policy whose chunks are used
+        self._open_bags: int | None = None  # what the recorder said last; None: there is none
         self._choose = self.create_client(SetBool, "residual/choose")
         self._start = self.create_client(StartEpisode, "start_episode")
         self.hear_episodes(self._on_episode)
         self.hear(Action, "action", self._on_action, STEPS)
         self.create_subscription(ActionChunk, "action_chunk", self._on_chunk, STEPS)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self.every(POLL_S, self._advance)
         self.report(OK, "waiting for the first episode")
 
@@ -174,6 +179,12 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
     def _on_chunk(self, message: ActionChunk) -> None:
         self._policy_sha256 = message.policy_sha256
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        recorder = f"{self.get_namespace().rstrip('/')}/recorder"
+        for status in message.status:
+            if status.name == recorder:
+                self._open_bags = next((int(v.value) for v in status.values if v.key == OPEN_BAGS), 0)
+
     def _on_episode(self, message: Episode) -> None:
         event = episode_from_msg(message)
         if isinstance(event, EpisodeStarted):
@@ -188,6 +199,7 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
     def _on_began(self, event: EpisodeStarted) -> None:
         """May overtake the answer of the service, which may even be lost."""
         self._started = event.episode_id, event.stamp_ns
+        self._acts = {i: acts for i, acts in self._acts.items() if i >= event.episode_id}
         trial = self._wanted
         if self._running is None and trial is not None and trial.scene_seed in (UNSEEDED, event.scene_seed):
             self._run(trial, event.episode_id)
@@ -224,9 +236,10 @@ class Evaluator(ResfitNode[EvaluatorParameters]):
         self.report(OK, "the evaluation is over")
 
     def _finish(self) -> None:
+        over_s = (self.now_ns() - self._over_ns) * 1e-9
+        if self._open_bags is not None and over_s < (LONGEST_CLOSING_S if self._open_bags else CLOSING_S):
+            return
         if self.params.report:
-            if (self.now_ns() - self._over_ns) * 1e-9 < CLOSING_S:
-                return
             from resfit_ros.reporting.evaluation_report import write_report
 
             page = write_report(self._result_path)

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ from resfit_ros.core.parameters import LearnerParameters
 from resfit_ros.core.run_layout import CHECKPOINTS, FINETUNE_BAGS
 from resfit_ros.core.transitions import AssembledEpisode, TransitionAssembler
 from resfit_ros.core.types import EpisodeStarted, LearnerPhase
-from resfit_ros.data.base_of_run import base_of, demonstrations_of, policy_of_run
+from resfit_ros.data.base_of_run import BaseOfRun, base_of, demonstrations_of, policy_of_run
+from resfit_ros.data.episode_bag import MISSING_GRACE_NS
 from resfit_ros.data.offline_data import kept_episodes, refuse_fine_tuned, with_base_actions
 from resfit_ros.data.played_episodes import PlayedEpisodes
 from resfit_ros.data.run_bags import RunBags
@@ -38,10 +39,11 @@ from resfit_ros.ros.convert import (
 from resfit_ros.ros.node import ERROR, OK, WARN, ResfitNode, run_node
 from resfit_ros.ros.qos import EPISODES, LATCHED, STEPS
 
+Labeller = Callable[[AssembledEpisode], AssembledEpisode]
 STATUS_PERIOD_S = 0.05
 LOG_PERIOD_S = 1.0
-# When nothing came for so long, an ended episode is taken as it is; longer than the recorder takes to close.
-LOST_AFTER_NS = 1_000_000_000
+# When nothing came for so long, an ended episode is taken as it is; longer than the recorder waits for its steps.
+LOST_AFTER_NS = MISSING_GRACE_NS + 1_000_000_000
 # Pretraining: when nothing was played for so long, no more is coming; longer than `ros2 bag play` takes to start.
 ALL_PLAYED_AFTER_NS = 5_000_000_000
 # Fields of LearnerStatus that the trainer's figures of the same name fill.
@@ -85,11 +87,9 @@ class Learner(ResfitNode[LearnerParameters]):
         self._run_dir = Path(p.run_dir)
         self._damaged_bags = 0
         self._policy = ExitStack()  # holds the base policy as long as episodes are to be labelled
-        policy = self._policy.enter_context(policy_of_run(p))
-        base = self._base = base_of(p, policy, demonstrations_of(p, self.get_logger().warning))
+        base, labeller = self._look_at_base()
+        self._base = base
         self._trainer = Trainer(p.learning, base.normaliser, p.device, p.cameras, base.sha256)
-        if not self._trainer.pretraining:
-            self._policy.close()
         about = {"base_policy": base.record, "joint_names": list(p.joint_names)}
         self._worker = LearnerWorker(
             self._trainer,
@@ -97,7 +97,7 @@ class Learner(ResfitNode[LearnerParameters]):
             about,
             p.checkpoint_every_s,
             self._keep_actor,
-            partial(with_base_actions, policy=policy, p=p) if self._trainer.pretraining else None,
+            labeller,
         )
         self._bags = RunBags(
             self._run_dir / FINETUNE_BAGS, len(p.joint_names), p.layout.size, self._on_damaged_bag
@@ -122,6 +122,17 @@ class Learner(ResfitNode[LearnerParameters]):
         self.every(STATUS_PERIOD_S, self._publish)
         self.every(LOG_PERIOD_S, lambda: self._log.write(self._worker.progress(), self._warnings))
         self._worker.start()
+
+    def _look_at_base(self) -> tuple[BaseOfRun, Labeller | None]:
+        """The base policy as the run learns on top of it; in pretraining what labels episodes, too."""
+        p = self.params
+        with ExitStack() as stack:
+            policy = stack.enter_context(policy_of_run(p))
+            base = base_of(p, policy, demonstrations_of(p, self.get_logger().warning))
+            if not p.learning.pretrain_updates:
+                return base, None
+            self._policy = stack.pop_all()
+            return base, partial(with_base_actions, policy=policy, p=p)
 
     def _subscribe(self) -> None:
         for kind, topic, convert in (

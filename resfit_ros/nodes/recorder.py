@@ -16,7 +16,13 @@ from resfit_ros.core.parameter_groups import TOPIC
 from resfit_ros.core.parameters import JPEG, RecorderParameters
 from resfit_ros.core.types import EpisodeEnded, EpisodeStarted, Outcome
 from resfit_ros.data.bag_about import BagAbout
-from resfit_ros.data.episode_bag import EpisodeBag, peek_episode_id, peek_stamp_ns
+from resfit_ros.data.episode_bag import (
+    GRACE_NS,
+    MISSING_GRACE_NS,
+    EpisodeBag,
+    peek_episode_id,
+    peek_stamp_ns,
+)
 from resfit_ros.data.expected import robot_about
 from resfit_ros.data.interfaces import EPISODE_TOPICS, typestore
 from resfit_ros.data.jpeg_images import with_jpeg
@@ -25,12 +31,9 @@ from resfit_ros.data.recover_bags import go_on_from, policy_of_chunk, recover
 from resfit_ros.data.space_guard import SpaceGuard
 from resfit_ros.policies.identity import controller_record
 from resfit_ros.ros.convert import episode_from_msg
-from resfit_ros.ros.node import ERROR, OK, ResfitNode, run_node
+from resfit_ros.ros.node import ERROR, OK, OPEN_BAGS, ResfitNode, run_node
 from resfit_ros.ros.qos import STEPS
 
-# The last action of an episode may arrive after its end: the bag stays open for so long, and while steps
-# are missing for as long as DDS needs to send again what got lost (Fast DDS asks every 3 s).
-GRACE_NS, MISSING_GRACE_NS = 300_000_000, 5_000_000_000
 SPACE_PERIOD_S = 1.0
 
 
@@ -42,13 +45,14 @@ class _Open:
     ended_ns: int = 0
 
     def missing(self) -> str:
-        """What has not come of the steps that its end tells of; empty: nothing, or it has not ended."""
-        if self.ended is None:
+        """What has not come of the steps that its end tells of; empty: nothing, or nobody learns from it."""
+        if self.ended is None or self.ended.outcome is Outcome.ABORTED:
             return ""
-        steps, counts = self.ended.steps, self.bag.counts
-        wanted = {"observation": steps + 1, "action": steps, "executed_action": steps}
-        lacks = {topic: n - counts[topic] for topic, n in wanted.items()}
-        return ", ".join(f"{n} of {wanted[topic]} on {topic}" for topic, n in lacks.items() if n > 0)
+        steps = self.ended.steps
+        # The last action is not executed, but tells what the base policy would have done there.
+        wanted = {"observation": steps + 1, "action": steps + 1, "executed_action": steps}
+        lacks = {topic: len(set(range(n)) - self.bag.steps[topic]) for topic, n in wanted.items()}
+        return ", ".join(f"{n} of {wanted[topic]} on {topic}" for topic, n in lacks.items() if n)
 
     def is_due(self, now_ns: int) -> bool:
         """Whether nothing more is waited for."""
@@ -94,6 +98,7 @@ class Recorder(ResfitNode[RecorderParameters]):
             "episodes not recorded": len(self._lost),
             "episodes with missing steps": self._incomplete,
             "late messages": self._late,
+            OPEN_BAGS: len(self._open),
             "bags recovered": len(self._recovered),
             "bags gone on with": self._went_on,
         }
@@ -204,7 +209,7 @@ class Recorder(ResfitNode[RecorderParameters]):
             self._lose(episode_id, error, entry)
             return None
         self._written += 1
-        if (missing := entry.missing()) and entry.ended.outcome is not Outcome.ABORTED:
+        if missing := entry.missing():
             self._incomplete += 1
             self.get_logger().warning(f"{path}: steps are missing, they never came: {missing}")
         if not self._short:

@@ -33,7 +33,11 @@ class SpunLink:
     ) -> None:
         """arguments: ROS arguments (remappings, enclave); None: those of the command line."""
         self._own = OwnNode(f"resfit_{labelled_by}", arguments=arguments, domain_id=domain_id)
-        self.link = RosLink(self._own.node, namespace, labelled_by, window)
+        try:
+            self.link = RosLink(self._own.node, namespace, labelled_by, window)
+        except BaseException:  # e.g. a namespace that is none
+            self._own.close()
+            raise
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="resfit_ros", daemon=True)
         self._thread.start()

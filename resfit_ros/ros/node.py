@@ -33,6 +33,7 @@ P = TypeVar("P", bound=GraphParameters)
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 DIAGNOSTICS_PERIOD_S = 0.5
 WAITING_FOR, NOTHING = "waiting for", "nothing"  # key and value in /diagnostics
+OPEN_BAGS = "open bags"  # key of the recorder's figures: episodes that are not on the disk as a whole
 STOP_LATENCY_S = 0.1  # how long a signal may go unnoticed while nothing happens
 
 

@@ -39,10 +39,14 @@ class OwnNode:
             domain_id=domain_id,
             signal_handler_options=SignalHandlerOptions.NO,
         )
-        plain = "".join(c if c.isalnum() else "_" for c in f"{name}_{os.getpid()}")
-        self.node = rclpy.create_node(plain, namespace=namespace or None, context=self._context)
-        self.executor = make_executor(self._context)
-        self.executor.add_node(self.node)
+        try:
+            plain = "".join(c if c.isalnum() else "_" for c in f"{name}_{os.getpid()}")
+            self.node = rclpy.create_node(plain, namespace=namespace or None, context=self._context)
+            self.executor = make_executor(self._context)
+            self.executor.add_node(self.node)
+        except BaseException:  # half of a node must not stay in the graph
+            self._context.try_shutdown()
+            raise
 
     def __enter__(self) -> "OwnNode":
         return self

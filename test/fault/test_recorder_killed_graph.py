@@ -1,5 +1,6 @@
 """The recorder node is killed, runs out of room, and is given an episode that never ends."""
 
+import dataclasses
 import signal
 from pathlib import Path
 
@@ -179,12 +180,23 @@ def test_when_steps_come_after_the_end_expect_them_waited_for(robot):
 
 def test_when_steps_never_come_expect_the_bag_without_them_and_how_many_said(robot):
     made, values = robot(), episode(1)
-    made.send([v for v in values if not isinstance(v, Observation) or v.step != 7])
+    # Others come twice: it is the steps that count, not the messages.
+    twice = [v for v in values if isinstance(v, Observation | Action) and v.step == 8]
+    heard = [v for v in values[:-1] if not (isinstance(v, Observation) and v.step == 7)]
+    made.send([*heard, *twice, values[-1]])
     made.probe.wait(made.bag(1).exists, 10.0)
     assert 7 not in steps_of(made.bag(1))[Observation]
     made.probe.wait(lambda: made.said()[2]["episodes with missing steps"] == "1", 5.0)
     log = (made._folder / "logs1" / "recorder.log").read_text()
-    assert f"{made.bag(1)}: steps are missing, they never came: 1 of 31 on observation" in log
+    assert f"{made.bag(1)}: steps are missing, they never came: 1 of 31 on observation\n" in log
+
+
+def test_when_an_aborted_episode_lacks_steps_expect_its_bag_at_once(robot):
+    made, values = robot(), episode(1)
+    aborted = dataclasses.replace(values[-1], outcome=Outcome.ABORTED)
+    made.send([*values[:40], aborted])
+    made.probe.wait(made.bag(1).exists, 2.0)
+    assert custom_data(made.bag(1))["outcome"] == "aborted"
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from resfit_ros import graphs, msg  # noqa: E402
 from resfit_ros.bringup import RunConfig, describe, with_timing  # noqa: E402
 from resfit_ros.ros.node import make_executor  # noqa: E402
 from resfit_ros.ros.qos import STEPS  # noqa: E402
-from resfit_ros.srv import ResetScene  # noqa: E402
+from resfit_ros.srv import ResetScene, StartEpisode  # noqa: E402
 
 CALLS = 5
 
@@ -100,6 +100,25 @@ def test_when_resets_keep_coming_while_the_scene_is_reset_expect_as_many_boundar
     assert started == list(range(1, accepted + 1))
     assert len(episodes) == 2 * accepted - 1 and scene.resets == accepted
     measured(25, f"through the graph, resets answered meanwhile: {accepted} accepted, {len(started)} episodes started")
+
+
+def test_when_a_start_is_asked_for_again_expect_the_same_episode_and_another_one_refused(scene):
+    client = scene.probe.node.create_client(StartEpisode, "start_episode")
+    scene.probe.wait(client.service_is_ready, 30.0)
+
+    def ask(seed: int, spin: bool = False) -> StartEpisode.Response:
+        future = client.call_async(StartEpisode.Request(scene_seed=seed))
+        scene.probe.wait(lambda: (spin and scene.spin()) or future.done(), 30.0)
+        return future.result()
+
+    first, again, other = ask(7), ask(7), ask(8)  # the scene answers nothing meanwhile
+    assert (first.success, first.episode_id) == (again.success, again.episode_id) == (True, 1)
+    assert not other.success and other.message.startswith("refused: another start came first")
+    episodes = scene.probe.seen["episode"]
+    scene.probe.wait(lambda: scene.spin() or episodes, 30.0)
+    running = ask(7, spin=True)
+    assert (running.success, running.message) == (False, "refused: episode 1 is not finished")
+    assert [(e.episode_id, e.scene_seed) for e in episodes] == [(1, 7)] and scene.resets == 1
 
 
 def test_when_reset_during_inference_expect_no_action_from_a_chunk_of_another_episode(
