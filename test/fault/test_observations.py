@@ -85,7 +85,7 @@ def test_when_strangers_send_observations_and_chunks_expect_none_used(feeder, me
     assert feeder.steps() == []
     feeder.chunk(actions=CHUNK + 0.5)
     feeder.observe(0)
-    feeder.probe.wait(lambda: feeder.steps() == [0], 5.0)
+    feeder.probe.wait(lambda: feeder.steps() == [0], 15.0)
     assert feeder.probe.seen["action"][0].base[0] == 0.5
     measured(29, "0 of 22 foreign observations and chunks used")
 
@@ -101,7 +101,7 @@ def test_when_a_chunk_is_unfit_expect_a_fault_asked_for_and_no_action(feeder, me
     feeder.observe(0)
     feeder.chunk(actions=actions)
     begin = time.monotonic()
-    feeder.probe.wait(lambda: bool(feeder.probe.seen["hold_request"]), 5.0)
+    feeder.probe.wait(lambda: bool(feeder.probe.seen["hold_request"]), 15.0)
     asked = feeder.probe.seen["hold_request"][0]
     assert (asked.request, asked.reasons, asked.source_id) == (Hold.REQUEST_FAULT, reason, "/resfit/residual")
     assert feeder.steps() == []
@@ -112,7 +112,7 @@ def test_when_a_chunk_is_unfit_expect_a_fault_asked_for_and_no_action(feeder, me
 def test_when_the_base_policy_falls_silent_expect_its_chunk_unused(feeder):
     feeder.chunk()
     feeder.observe(0)
-    feeder.probe.wait(lambda: feeder.steps() == [0], 5.0)
+    feeder.probe.wait(lambda: feeder.steps() == [0], 15.0)
     for timer in list(feeder.probe.node.timers):
         timer.cancel()
     feeder.probe.spin(0.8)

@@ -53,7 +53,7 @@ def test_when_the_base_policy_node_is_killed_expect_hold_before_its_chunk_is_use
     held_s = seconds_until(probe, probe.holds)
     measured(15, f"hold {1e3 * held_s:.0f} ms after SIGKILL (aim 520 ms)")
     assert held_s < 1.1
-    probe.wait(lambda: "base_policy is not heard" in probe.said("residual")[1], 5.0)
+    probe.wait(lambda: "base_policy is not heard" in probe.said("residual")[1], 15.0)
 
 
 def test_when_an_inference_hangs_expect_its_late_chunk_unused(bring_up, switch, measured):

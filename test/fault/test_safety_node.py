@@ -68,7 +68,7 @@ class Robot:
     def arm(self) -> None:
         for _ in range(40):
             if self.probe.call(SetBool, "arm", SetBool.Request(data=True)).success:
-                self.probe.wait(lambda: self.status.state != ExecutedAction.STATE_DISARMED, 5.0)
+                self.probe.wait(lambda: self.status.state != ExecutedAction.STATE_DISARMED, 15.0)
                 return
             self.probe.spin(0.1)
         pytest.fail("the filter was not armed")
@@ -165,7 +165,7 @@ def test_when_a_stranger_begins_another_episode_expect_ours_to_go_on(robot, meas
     for _ in range(10):
         robot.act(np.full(7, 0.1))
         robot.probe.spin(0.05)
-    robot.probe.wait(lambda: robot.status.actions_accepted == accepted + 10, 5.0)
+    robot.probe.wait(lambda: robot.status.actions_accepted == accepted + 10, 15.0)
     measured(29, "0 of 20 foreign episodes begun")
 
 
@@ -202,7 +202,7 @@ def test_when_a_limit_would_be_widened_while_armed_expect_it_refused(robot, meas
     assert "may not rise to 0.9 while armed; disarm first" in refused.reason
     assert not scaled(robot, float("nan")).successful
     assert not scaled(robot, 0.0).successful
-    robot.probe.wait(lambda: robot.status.speed_scale == 0.5, 5.0)
+    robot.probe.wait(lambda: robot.status.speed_scale == 0.5, 15.0)
     assert robot.probe.call(SetBool, "arm", SetBool.Request(data=False)).success
     robot.until(ExecutedAction.STATE_DISARMED)
     assert scaled(robot, 0.9).successful
@@ -222,7 +222,7 @@ def test_when_hold_is_asked_for_expect_it_until_released_by_the_same_source(robo
     assert robot.status.reasons & ExecutedAction.REASON_OPERATOR
     ask = Hold(request=Hold.REQUEST_HOLD, reasons=ExecutedAction.REASON_STALE_SENSOR, why="a", source_id="/a")
     robot.holds.publish(ask)
-    robot.probe.wait(lambda: robot.status.reasons & ExecutedAction.REASON_STALE_SENSOR, 5.0)
+    robot.probe.wait(lambda: robot.status.reasons & ExecutedAction.REASON_STALE_SENSOR, 15.0)
     assert robot.probe.call(SetBool, "hold", SetBool.Request(data=False)).success
     robot.act(robot.position)
     robot.probe.spin(0.2)
@@ -241,7 +241,7 @@ def test_when_the_wrist_meets_force_expect_a_latched_fault(robot):
     robot.probe.spin(0.3)
     assert robot.status.state == ARMED
     message.wrench.force.z = 31.0
-    robot.probe.wait(lambda: robot.wrenches.publish(message) or robot.status.state == FAULT, 5.0)
+    robot.probe.wait(lambda: robot.wrenches.publish(message) or robot.status.state == FAULT, 15.0)
     assert robot.status.reasons & ExecutedAction.REASON_FORCE
 
 

@@ -49,7 +49,7 @@ def test_when_inference_takes_two_seconds_expect_hold_the_reason_and_resumption(
     probe = bring_up("python:odd_policies:StandStill")
     switch("sleep 2.0")
     probe.wait(lambda: probe.holds(), 20.0)
-    probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 5.0)
+    probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 15.0)
     assert "'stand_still' has not answered for" in probe.said("base_policy")[1]
     probe.wait(lambda: not probe.holds(), 10.0)
     switch("")
@@ -79,12 +79,12 @@ def test_when_the_policy_misbehaves_expect_hold_the_reason_and_recovery_without_
     assert probe.supervisor.check() == set()  # every node is alive
     switch("")
     if what in LATCHED:
-        probe.wait(lambda: probe.state() == ExecutedAction.STATE_FAULT, 5.0)
-        probe.wait(lambda: probe.said("base_policy")[0] == OK, 5.0)
+        probe.wait(lambda: probe.state() == ExecutedAction.STATE_FAULT, 15.0)
+        probe.wait(lambda: probe.said("base_policy")[0] == OK, 15.0)
         assert probe.call(SetBool, "arm", SetBool.Request(data=True)).success
     probe.wait(lambda: not probe.holds(), 10.0)
     steps_go_on(probe)
-    probe.wait(lambda: probe.said("base_policy")[0] == OK, 5.0)
+    probe.wait(lambda: probe.said("base_policy")[0] == OK, 15.0)
 
 
 def test_when_the_policy_directory_is_missing_expect_the_node_alive_and_recovery_once_it_is_there(
@@ -115,7 +115,7 @@ def test_when_the_policy_server_dies_and_comes_back_expect_hold_the_reason_and_r
         probe = bring_up(address, execute_steps=5, prefetch_steps=0)
         os.killpg(process.pid, signal.SIGKILL)
         probe.wait(lambda: probe.holds(), 10.0)
-        probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 5.0)
+        probe.wait(lambda: probe.said("base_policy")[0] == ERROR, 15.0)
         assert f"policy server {address}: " in probe.said("base_policy")[1]
     with policy_server(policy_dir, tmp_path, address.rpartition(":")[2]):
         probe.wait(lambda: not probe.holds(), 30.0)

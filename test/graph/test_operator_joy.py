@@ -88,7 +88,7 @@ def test_when_the_estop_is_pressed_for_one_message_expect_a_latched_fault(bring_
     probe, pad = bring_up()
     pad.send(ESTOP)
     pad.send()
-    probe.wait(lambda: status(probe).state == ExecutedAction.STATE_FAULT, 5.0)
+    probe.wait(lambda: status(probe).state == ExecutedAction.STATE_FAULT, 15.0)
     assert status(probe).reasons & ExecutedAction.REASON_ESTOP
     probe.spin(1.0)
     assert status(probe).state == ExecutedAction.STATE_FAULT
@@ -116,7 +116,7 @@ def test_when_hold_and_resume_are_pressed_expect_the_robot_to_hold_and_go_on(bri
     probe, pad = bring_up()
     assert asked(probe) == []
     pad.send(HOLD)
-    probe.wait(lambda: holds(probe), 5.0)
+    probe.wait(lambda: holds(probe), 15.0)
     assert (asked(probe)[0].request, asked(probe)[0].why) == (Hold.REQUEST_HOLD, "the operator asked to hold")
     pad.send(RESUME)
     moves_on(probe)
@@ -127,7 +127,7 @@ def test_when_the_pad_falls_silent_with_the_dead_man_held_expect_the_robot_to_ho
     mapping.write_text("actions:\n  dead_man: {button: 4}\n  estop: {button: 3}\n")
     probe, pad = bring_up(held=(4,), mapping=str(mapping))
     pad.timer.cancel()
-    probe.wait(lambda: holds(probe), 5.0)
+    probe.wait(lambda: holds(probe), 15.0)
     assert "silent" in asked(probe)[-1].why
     pad.timer.reset()
     moves_on(probe)
@@ -152,21 +152,21 @@ def test_when_a_service_is_absent_expect_it_and_its_node_named(alone):
     probe, pad = alone
     probe.spin(0.2)
     pad.send(ENABLE)
-    probe.wait(lambda: said(probe, "service /resfit/enable_residual is absent; is node residual running?"), 5.0)
+    probe.wait(lambda: said(probe, "service /resfit/enable_residual is absent; is node residual running?"), 15.0)
 
 
 def test_when_the_pad_has_fewer_buttons_than_mapped_expect_the_numbers(alone):
     probe, pad = alone
     pad.timer.cancel()
     pad.send(buttons=8)
-    probe.wait(lambda: said(probe, "8 buttons and 6 axes, but the mapping names button 9 (hold)"), 5.0)
+    probe.wait(lambda: said(probe, "8 buttons and 6 axes, but the mapping names button 9 (hold)"), 15.0)
 
 
 def test_when_no_safety_filter_answers_expect_the_estop_asked_until_its_status_shows_it(alone):
     probe, pad = alone
     probe.spin(0.2)
     pad.send(ESTOP)
-    probe.wait(lambda: said(probe, "e-stop: service /resfit/estop is absent"), 5.0)
+    probe.wait(lambda: said(probe, "e-stop: service /resfit/estop is absent"), 15.0)
     requests: list[bool] = []
 
     def on_estop(request, response):
@@ -179,7 +179,7 @@ def test_when_no_safety_filter_answers_expect_the_estop_asked_until_its_status_s
     status = probe.node.create_publisher(SafetyStatus, "safety_status", 10)
     fault = SafetyStatus(state=ExecutedAction.STATE_FAULT, reasons=ExecutedAction.REASON_ESTOP)
     shown = probe.node.create_timer(0.1, lambda: status.publish(fault))
-    probe.wait(lambda: probe.seen["/diagnostics"] and said(probe, "e-stop pressed"), 5.0)
+    probe.wait(lambda: probe.seen["/diagnostics"] and said(probe, "e-stop pressed"), 15.0)
     probe.spin(0.5)
     before = len(requests)
     probe.spin(0.5)

@@ -207,7 +207,7 @@ def test_when_a_label_is_asked_for_expect_the_episode_that_the_operator_saw(fron
 
 
 def test_when_no_graph_runs_expect_every_press_answered_at_once(front):
-    front.wait(lambda: front.shown("controls", "arm", "why") != "", 5.0)
+    front.wait(lambda: front.shown("controls", "arm", "why") != "", 15.0)
     assert not front.link.press(Control.ARM)
     assert "node safety_filter is not there" in front.told()
     assert front.link.press(Control.ESTOP)

@@ -74,7 +74,7 @@ def test_when_a_human_drives_and_hands_back_expect_marked_actions_and_then_a_fre
         assert not np.any(action.residual)
         assert np.abs(np.array(action.base) - action.command).max() > 1e-4
     first, marked = driven[0].step, ExecutedAction.REASON_INTERVENTION
-    probe.wait(lambda: probe.seen["executed_action"][-1].step > first + 5, 5.0)
+    probe.wait(lambda: probe.seen["executed_action"][-1].step > first + 5, 15.0)
     sent = [e for e in probe.seen["executed_action"] if first < e.step < first + 5]
     assert all(e.reasons & marked and not e.tainted for e in sent)
     teleop.let_go()
