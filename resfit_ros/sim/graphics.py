@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from ctypes.util import find_library
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,16 @@ from typing import Protocol
 from resfit_ros.sim.errors import RenderError
 
 BACKENDS = ("egl", "osmesa", "glfw")
+
+
+def load_triton_first() -> None:
+    """Call before any OpenGL library is loaded.
+
+    Triton comes with PyTorch for CUDA and has an LLVM inside. Mesa loads another one for all to see, and a
+    Triton that is imported after that takes it for its own: the process dies of a segmentation fault.
+    """
+    with suppress(ImportError):  # PyTorch for the CPU, or none
+        import_module("triton")
 
 
 class GraphicsContext(Protocol):
@@ -54,6 +65,7 @@ def open_context(width: int, height: int) -> GraphicsContext:
         RenderError: the chosen backend does not work on this machine.
     """
     backend = choose_backend()
+    load_triton_first()
     try:
         # Each backend's module loads its library on import, so only the chosen one may be.
         context = import_module(f"mujoco.{backend}").GLContext(width, height)
