@@ -216,7 +216,7 @@ def evaluate(
     def is_done(_monitor: GraphMonitor, finished: set[str]) -> bool:
         rate = f"success {won / done:.0%}" if done else "starting"
         # Blind: which arm an episode belonged to is known only at the end.
-        on_progress(done, episodes * arms, rate + (" (both arms)" if arms == 2 and done else ""))
+        on_progress(done, episodes * arms, rate + (" (both policies)" if arms == 2 and done else ""))
         return "evaluator" in finished
 
     phase = result_path.stem
