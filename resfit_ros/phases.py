@@ -120,7 +120,8 @@ def train_base(
 ) -> dict[str, Any]:
     """Behaviour-clones a chunk policy from the successful bags into the new directory `out`.
 
-    on_note: takes what is wrong with a bag that is left out; without it that is raised. Raises DataError naming the bags when they do not fit the configuration.
+    on_note: takes what is wrong with a bag that is left out; without it that is raised. Raises DataError
+    naming the bags when they do not fit the configuration.
     """
     bc = dataclasses.replace(config.behaviour_cloning, seed=seed)
     if out.exists():

@@ -108,8 +108,8 @@ def _print_training(kind: str, out: Path, result: Mapping[str, Any]) -> None:
 def _evaluate(config: Any, directory: Path, episodes: int, seed: int) -> None:
     import torch
 
-    from resfit_ros.runner.base_policy import load_policy
     from resfit_ros.core.whole_file import write_json
+    from resfit_ros.runner.base_policy import load_policy
     from resfit_ros.runner.success import measure_success
 
     torch.set_num_threads(1)  # as the node does

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from resfit_ros.core.errors import DataError, nearest
-from resfit_ros.operating.controls import Control
+from resfit_ros.operating.controls import STOPS, Control
 
 LARGEST_MESSAGE = 2048  # bytes or characters from a browser
 LARGEST_NUMBER = 2**53
 LONGEST_NAME = 200
 OLDEST_STATE_S = 1.5
-STOPS = (Control.ESTOP, Control.HOLD)  # better late than never
 
 
 @dataclass(frozen=True)

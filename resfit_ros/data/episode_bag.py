@@ -82,8 +82,9 @@ class EpisodeBag:
 
     about: texts for its metadata that are known at its start; they survive a killed recorder. types: the
     definitions of its messages, where they are those of another release; topics that these lack are left
-    out. `messages`, `size_bytes`, `steps` (by topic of STEP_TOPICS): taken so far. Once a write has failed there is a hole in it: it stays
-    where it is and takes nothing more. Raises DataError when it cannot be written (disk full).
+    out. `messages`, `size_bytes`, `steps` (by topic of STEP_TOPICS): taken so far. Once a write has failed
+    there is a hole in it: it stays where it is and takes nothing more. Raises DataError when it cannot be
+    written (disk full).
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """What bags have to say of themselves to be of the robot at hand."""
 
+import dataclasses
 from typing import Any
 
 from resfit_ros.bringup import RunConfig, node_parameters
@@ -7,7 +8,9 @@ from resfit_ros.core.parameters import AggregatorParameters, LearnerParameters, 
 from resfit_ros.data.bag_about import BagAbout
 
 
-def robot_about(p: AggregatorParameters | RecorderParameters, **more: Any) -> BagAbout:
+def robot_about(
+    p: AggregatorParameters | RecorderParameters | LearnerParameters, **more: Any
+) -> BagAbout:
     """What is observed, by a node's parameters; more: further fields of BagAbout."""
     return BagAbout(
         joint_names=p.joint_names,
@@ -26,8 +29,5 @@ def configured_about(config: RunConfig) -> BagAbout:
 
 def learner_about(p: LearnerParameters) -> BagAbout:
     """The same by the learner's parameters; cameras it does not look at may be others."""
-    seen = p.camera_names if p.use_images else ()
-    size = (p.image_width, p.image_height) if seen else ()
-    return BagAbout(
-        joint_names=p.joint_names, state=p.state, camera_names=seen, image_size=size, control_hz=p.control_hz
-    )
+    about = robot_about(p)
+    return about if p.use_images else dataclasses.replace(about, camera_names=(), image_size=())

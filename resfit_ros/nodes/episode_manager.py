@@ -239,13 +239,11 @@ class EpisodeManager(ResfitNode[EpisodeParameters]):
             return response
         response.episode_id = self._machine.episode_id + 1
         # Who got no answer asks again: the same start is not a second one.
-        again = self._start_asked == request.scene_seed
-        if not again and (
-            self._machine.state is EpisodeState.RESETTING or (self._wanted and not self.params.auto_start)
-        ):
-            response.message = f"refused: another start came first; {self._started_or_waiting(None)}"
-            return response
-        if not again:
+        if self._start_asked != request.scene_seed:
+            waits = self._wanted and not self.params.auto_start
+            if waits or self._machine.state is EpisodeState.RESETTING:
+                response.message = f"refused: another start came first; {self._started_or_waiting(None)}"
+                return response
             self._wanted, self._wanted_seed = True, request.scene_seed if request.scene_seed >= 0 else None
             self._start_asked = request.scene_seed
             self._start_if_possible()

@@ -74,6 +74,8 @@ ABOUT = {
     Control.RESUME: About("Resume", "ends the hold; the next action goes on", "hold", FILTER, data=False),
 }
 
+STOPS = (Control.ESTOP, Control.HOLD)  # taken at once, always: better late than never
+
 # Key to what it presses, in this order of precedence: of the two residual controls the one that is enabled.
 # The keys of the e-stop and the hold only ever stop: pressed twice, they must not let the robot go again.
 # Disarm, release and resume have none.

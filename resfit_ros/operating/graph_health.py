@@ -23,13 +23,12 @@ from resfit_ros.core.intervals import wilson_interval
 from resfit_ros.core.types import LearnerPhase, Outcome, Reason, SafetyState
 from resfit_ros.operating import words
 from resfit_ros.operating.blinding import masked, without_residual
-from resfit_ros.operating.plain import plain
+from resfit_ros.operating.plain import plain, waits_for
 
 HEALTHY, WARNINGS, PROBLEM, NO_GRAPH = "healthy", "warnings", "problem", "no graph"
 OK, WARN, ERROR, NOT_HEARD = 0, 1, 2, 3  # as in diagnostic_msgs/DiagnosticStatus
 MANAGER, FILTER = "episode_manager", "safety_filter"
 CONTROLLING = ("aggregator", "base_policy", "residual", FILTER)  # useless without the episode manager
-NOTHING = "nothing"  # as in ros.node
 REALTIME = "realtime"
 SLOW = 0.9  # share of control_hz below which the rate is worth a warning
 RATE_STEPS = 10  # fewest actions that a rate is told from
@@ -48,8 +47,7 @@ class Word:
     @property
     def waits_for(self) -> str:
         """What it needs before an episode can start; empty: nothing."""
-        text = self.figures.get("waiting for", NOTHING)
-        return "" if text == NOTHING else text
+        return waits_for(self.figures)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from resfit_ros.operating.blinding import masked
+from resfit_ros.operating.plain import waits_for
 
 NODE_SILENT_S = 3.0
 NODE_FORGOTTEN_S = 60.0  # a node of another run must not stay in the list for good
@@ -28,8 +29,8 @@ class NodesView:
         self, name: str, level: int, sentence: str, figures: Mapping[str, str], now_ns: int
     ) -> None:
         """What one node says of itself."""
-        waits_for = figures.get("waiting for", "nothing")  # as in ros.node
-        waiting = "" if waits_for == "nothing" else f" (waits for {waits_for})"
+        needed = waits_for(figures)
+        waiting = f" (waits for {needed})" if needed else ""
         self._nodes[name] = _Node(level, sentence, waiting, now_ns)
 
     def sentence(self, name: str, blind: bool) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+NOTHING = "nothing"  # as in ros.node
+
 
 def plain(value: Any) -> Any:
     """NaN and infinities become None, numpy scalars numbers, tuples lists."""
@@ -14,6 +16,12 @@ def plain(value: Any) -> Any:
         return [plain(v) for v in value]
     number = value.item() if hasattr(value, "item") else value
     return None if isinstance(number, float) and not math.isfinite(number) else number
+
+
+def waits_for(figures: Mapping[str, str]) -> str:
+    """What a node that reports these key figures needs before an episode can start; empty: nothing."""
+    text = figures.get("waiting for", NOTHING)
+    return "" if text == NOTHING else text
 
 
 def fields_of(message: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from resfit_ros.core.parameters import NODE_PARAMETERS
 from resfit_ros.msg import Action, LearnerStatus, SafetyStatus
 from resfit_ros.operating.graph_health import MANAGER, Heard, Word, control_rate, expected_nodes, readable
+from resfit_ros.operating.plain import fields_of
 from resfit_ros.operating.ros_parameters import AskedParameters
 from resfit_ros.ros.own_node import OwnNode
 from resfit_ros.ros.qos import LATCHED, SENSORS
@@ -116,7 +117,7 @@ class StatusListener:
 
     def _keep(self, name: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:
-            fields = {f: getattr(message, f) for f in message.get_fields_and_field_types() if f != "header"}
+            fields = fields_of(message)
             if readable(fields):  # else of another version: as if nothing was heard
                 self._newest[name] = time.monotonic_ns(), fields
 

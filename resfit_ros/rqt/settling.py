@@ -3,11 +3,10 @@
 import time
 from collections.abc import Callable
 
-from resfit_ros.operating.controls import Control
+from resfit_ros.operating.controls import STOPS, Control
 
 SETTLE_S = 0.7
 SAID_S = 3.0
-STOPS = (Control.ESTOP, Control.HOLD)  # taken at once, always
 MOVES = (Control.ARM,)  # one key stroke: it counts only where the button has been seen to offer it
 CHANGED = "this has just changed; press again if you mean it"
 NOT_OFFERED = "its key counts once the button has been on for 0.7 s"

@@ -15,14 +15,13 @@ from python_qt_binding.QtWidgets import (
     QWidget,
 )
 
-from resfit_ros.operating.controls import SHORTCUTS, Control
+from resfit_ros.operating.controls import SHORTCUTS, STOPS, Control
 from resfit_ros.rqt import style
 from resfit_ros.rqt.bars import ResidualBars
 from resfit_ros.rqt.buttons import ButtonPanel
 from resfit_ros.rqt.camera import CameraView
 from resfit_ros.rqt.keys import Keys
 from resfit_ros.rqt.panels import EpisodePanel, LearnerPanel, ReportPanel, SafetyBanner, SuccessPanel
-from resfit_ros.rqt.settling import STOPS
 
 UPDATE_MS = 100
 
